@@ -1,0 +1,129 @@
+//! Flags and environment become a checked configuration, and a configuration a running command.
+
+pub mod flags;
+pub mod report;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+use std::rc::Rc;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use crate::clock::{Clock, Random};
+use crate::log::{Event, Log};
+use crate::mail::outbox::Outbox;
+use crate::protocol::reply::policy_line;
+use crate::serve::desk::{Desk, Outside};
+use crate::serve::{self, End};
+use crate::simulate::{Seeded, StoppedClock};
+use crate::system::{self, SystemClock, SystemRandom};
+use flags::{Cli, Command, LogFlags, PolicyFlags, ServeFlags};
+
+/// How a command ended, as its exit status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: everything was done.
+    Done = 0,
+    /// 1: stdin or stdout broke.
+    Broken = 1,
+    /// 2: the flags or the configuration are wrong.
+    Usage = 2,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Runs one command.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
+    system::keep_panics_quiet();
+    let result = match Cli::try_parse_from(args) {
+        Ok(Cli { command: Command::Serve(flags) }) => serve(&flags),
+        Ok(Cli { command: Command::Policy { policy, json } }) => print_policy(&policy, json),
+        Err(err) => return tell_usage(&err),
+    };
+    result.unwrap_or_else(|why| {
+        crate::log::to_stderr(&format!("otpd: {why}\n"));
+        Exit::Usage
+    })
+}
+
+/// Help and version go to stdout and are no failure; anything else does and is.
+fn tell_usage(err: &clap::Error) -> Exit {
+    match (err.print(), err.kind()) {
+        (Err(_), _) => Exit::Broken,
+        (Ok(()), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => Exit::Done,
+        (Ok(()), _) => Exit::Usage,
+    }
+}
+
+fn print_policy(flags: &PolicyFlags, json: bool) -> Result<Exit, String> {
+    let policy = flags.policy()?;
+    let text = if json { policy_line(&policy) } else { report::policy_text(&policy).into_bytes() };
+    let written = std::io::stdout().write_all(&text).and_then(|()| std::io::stdout().flush());
+    Ok(if written.is_ok() { Exit::Done } else { Exit::Broken })
+}
+
+fn serve(flags: &ServeFlags) -> Result<Exit, String> {
+    system::protect().map_err(|err| format!("can't protect this process: {err}"))?;
+    if flags.process.die_with_parent {
+        system::die_with_parent().map_err(|err| format!("`--die-with-parent`: {err}"))?;
+    }
+    let policy = flags.policy.policy()?;
+    let sender = flags.mail.sender()?;
+    let clock = SystemClock::start();
+    let (world, random) = world(flags.process.simulate, clock);
+    let outbox = Outbox::open(flags.mail.outbox_path(), Rc::clone(&world.clock))?;
+    let outside = Outside {
+        clock: world.clock,
+        random,
+        transport: Box::new(outbox),
+        simulated: world.simulated,
+    };
+    let warnings = policy.warnings();
+    let mut desk = Desk::new(policy, sender, outside, log(&flags.log))
+        .map_err(|_| "the operating system gives no random bytes".to_owned())?;
+    warn(&mut desk, flags, &warnings);
+    match serve::run(&mut desk, &clock) {
+        Ok(End::Done) => Ok(Exit::Done),
+        Ok(End::Broken) => Ok(Exit::Broken),
+        Err(err) => Err(format!("can't wait for input and signals: {err}")),
+    }
+}
+
+fn warn(desk: &mut Desk, flags: &ServeFlags, warnings: &[String]) {
+    for warning in warnings {
+        desk.tell(&Event::Setting { warning });
+    }
+    if flags.process.simulate.is_some() {
+        desk.tell(&Event::Simulated);
+    } else if flags.mail.outbox.is_none() {
+        let warning = "no mail server is configured: messages are written to ./outbox";
+        desk.tell(&Event::Setting { warning });
+    }
+}
+
+/// The clocks and the generator of one world.
+struct World {
+    clock: Rc<dyn Clock>,
+    simulated: Option<StoppedClock>,
+}
+
+fn world(seed: Option<u64>, clock: SystemClock) -> (World, Box<dyn Random>) {
+    match seed {
+        Some(seed) => {
+            let stopped = StoppedClock::default();
+            let world = World { clock: Rc::new(stopped.clone()), simulated: Some(stopped) };
+            (world, Box::new(Seeded::new(seed)))
+        }
+        None => (World { clock: Rc::new(clock), simulated: None }, Box::new(SystemRandom)),
+    }
+}
+
+fn log(flags: &LogFlags) -> Log {
+    Log::new(flags.log, flags.log_format, Box::new(crate::log::to_stderr))
+}

@@ -1,0 +1,310 @@
+//! The flags, each with its environment variable, bounds and default.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::address::Address;
+use crate::engine::policy::{self, Policy};
+use crate::log::{Format, Level};
+use crate::mail::compose::Sender;
+use crate::protocol::help;
+
+/// Where messages are written when nothing else is configured.
+const OUTBOX: &str = "./outbox";
+/// The sender when none is configured. Mail that leaves this machine needs a real one.
+const FROM: &str = "verification@otpd.example";
+
+/// E-mail verification as a subprocess.
+///
+/// Mails one-time codes and checks them, so that a program in any language, or a shell script, can
+/// find out whether somebody reads mail at an address.
+#[derive(Debug, Parser)]
+#[command(name = "otpd", version, max_term_width = 100, after_long_help = help::as_text())]
+#[command(after_help = "`otpd help` lists the commands on standard input and the error words too.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Read commands on standard input, one JSON object a line, and answer each with one line
+    Serve(ServeFlags),
+    /// Print the policy in force and the figures that follow from it
+    Policy {
+        /// The settings.
+        #[command(flatten)]
+        policy: PolicyFlags,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// The flags of `serve`.
+#[derive(Debug, Args)]
+pub struct ServeFlags {
+    /// Mail.
+    #[command(flatten)]
+    pub mail: MailFlags,
+    /// The rules.
+    #[command(flatten)]
+    pub policy: PolicyFlags,
+    /// The log.
+    #[command(flatten)]
+    pub log: LogFlags,
+    /// The process.
+    #[command(flatten)]
+    pub process: ProcessFlags,
+}
+
+/// Where mail goes and who it is from.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Mail")]
+pub struct MailFlags {
+    /// Write messages into DIR, one `.eml` file each [default: ./outbox]
+    ///
+    /// DIR is made if it is not there. One that belongs to somebody else, or that others can write
+    /// to, is refused.
+    #[arg(long, value_name = "DIR", env = "OTPD_OUTBOX")]
+    pub outbox: Option<String>,
+    /// The address that messages are from
+    #[arg(long, value_name = "ADDRESS", env = "OTPD_FROM", default_value = FROM)]
+    pub from: String,
+    /// Who asks for the code, in the words of the message
+    #[arg(long, value_name = "NAME", env = "OTPD_PRODUCT", default_value = "otpd")]
+    pub product: String,
+}
+
+impl MailFlags {
+    /// The sender of every message.
+    ///
+    /// # Errors
+    /// A sentence, if the address or the name can't be used.
+    pub fn sender(&self) -> Result<Sender, String> {
+        let from = Address::parse(&self.from)
+            .map_err(|_| "`--from` is not an address that mail can be sent to".to_owned())?;
+        Sender::new(&from, &self.product).map_err(|why| format!("`--product`: {why}"))
+    }
+
+    /// The directory of messages.
+    #[must_use]
+    pub fn outbox_path(&self) -> &str {
+        self.outbox.as_deref().unwrap_or(OUTBOX)
+    }
+}
+
+/// The rules.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Policy (0 never means unlimited)")]
+pub struct PolicyFlags {
+    /// Digits of a code, 6–10
+    #[arg(long, value_name = "N", env = "OTPD_DIGITS", default_value_t = Policy::default().digits)]
+    #[arg(value_parser = within(policy::DIGITS))]
+    pub digits: u8,
+    /// Life of a code, 60s–24h
+    #[arg(long, value_name = "TIME", env = "OTPD_TTL", default_value = "10m")]
+    #[arg(value_parser = |text: &str| span(text, &policy::TTL))]
+    pub ttl: Duration,
+    /// Wrong attempts per code, 1–10 [default: 5, or --failures-per-day if that is less]
+    #[arg(long, value_name = "N", env = "OTPD_ATTEMPTS")]
+    #[arg(value_parser = within(policy::ATTEMPTS))]
+    pub attempts: Option<u8>,
+    /// Wrong attempts per address in any 24 hours, over all its sessions, 1–100
+    #[arg(long, value_name = "N", env = "OTPD_FAILURES_PER_DAY")]
+    #[arg(default_value_t = Policy::default().failures_per_day)]
+    #[arg(value_parser = within(policy::FAILURES_PER_DAY))]
+    pub failures_per_day: u8,
+    /// Consecutive wrong attempts after which an address is locked until `unlock`, 1–100
+    #[arg(long, value_name = "N", env = "OTPD_CONSECUTIVE_FAILURES")]
+    #[arg(default_value_t = Policy::default().consecutive_failures)]
+    #[arg(value_parser = within(policy::CONSECUTIVE_FAILURES))]
+    pub consecutive_failures: u8,
+    /// Time between two mails to an address, 1s–1h
+    #[arg(long, value_name = "TIME", env = "OTPD_COOL_DOWN", default_value = "60s")]
+    #[arg(value_parser = |text: &str| span(text, &policy::COOL_DOWN))]
+    pub cool_down: Duration,
+    /// Mails to an address in any hour, 1–1000 [default: 5, or --mails-per-day if that is less]
+    #[arg(long, value_name = "N", env = "OTPD_MAILS_PER_HOUR")]
+    #[arg(value_parser = within(policy::MAILS))]
+    pub mails_per_hour: Option<u32>,
+    /// Mails to an address in any 24 hours, 1–1000
+    #[arg(long, value_name = "N", env = "OTPD_MAILS_PER_DAY")]
+    #[arg(default_value_t = Policy::default().mails_per_day)]
+    #[arg(value_parser = within(policy::MAILS))]
+    pub mails_per_day: u32,
+    /// Live sessions of an address, 1–10
+    #[arg(long, value_name = "N", env = "OTPD_LIVE_SESSIONS")]
+    #[arg(default_value_t = Policy::default().live_sessions)]
+    #[arg(value_parser = within(policy::LIVE_SESSIONS))]
+    pub live_sessions: u8,
+    /// Issues of a `client` in any hour, 1–1000000
+    #[arg(long, value_name = "N", env = "OTPD_CLIENT_PER_HOUR")]
+    #[arg(default_value_t = Policy::default().client_per_hour)]
+    #[arg(value_parser = within(policy::CLIENT_PER_HOUR))]
+    pub client_per_hour: u32,
+    /// Live sessions in all, 1–100000000
+    #[arg(long, value_name = "N", env = "OTPD_CAPACITY")]
+    #[arg(default_value_t = Policy::default().capacity)]
+    #[arg(value_parser = within(policy::CAPACITY))]
+    pub capacity: u32,
+    /// Addresses, clients and ended sessions that are remembered, each, 1–1000000000
+    #[arg(long, value_name = "N", env = "OTPD_REMEMBERED")]
+    #[arg(default_value_t = Policy::default().remembered)]
+    #[arg(value_parser = within(policy::REMEMBERED))]
+    pub remembered: u32,
+}
+
+impl PolicyFlags {
+    /// The policy that the flags ask for. Where one setting was given and another was not, the
+    /// other's default gives way, but only to become stricter.
+    ///
+    /// # Errors
+    /// A sentence that names the flags which contradict each other.
+    pub fn policy(&self) -> Result<Policy, String> {
+        let default = Policy::default();
+        let policy = Policy {
+            digits: self.digits,
+            ttl: self.ttl,
+            attempts: self.attempts.unwrap_or(default.attempts.min(self.failures_per_day)),
+            failures_per_day: self.failures_per_day,
+            consecutive_failures: self.consecutive_failures,
+            cool_down: self.cool_down,
+            mails_per_hour: self
+                .mails_per_hour
+                .unwrap_or(default.mails_per_hour.min(self.mails_per_day)),
+            mails_per_day: self.mails_per_day,
+            live_sessions: self.live_sessions,
+            client_per_hour: self.client_per_hour,
+            capacity: self.capacity,
+            remembered: self.remembered,
+        };
+        policy.check()?;
+        Ok(policy)
+    }
+}
+
+/// The log on stderr.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Log")]
+pub struct LogFlags {
+    /// How much is told on stderr: off, error, warn, info or debug
+    #[arg(long, value_name = "LEVEL", env = "OTPD_LOG", default_value = "warn")]
+    #[arg(value_parser = Level::from_str)]
+    pub log: Level,
+    /// How: text for people, json for machines
+    #[arg(long, value_name = "FORMAT", env = "OTPD_LOG_FORMAT", default_value = "text")]
+    #[arg(value_parser = Format::from_str)]
+    pub log_format: Format,
+}
+
+/// The process.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Process")]
+pub struct ProcessFlags {
+    /// Simulate the world: every random number comes from SEED, and time stands still except for
+    /// the command `advance`
+    ///
+    /// For test harnesses, which write all their input before they read: one input always gives
+    /// one output, byte for byte. Codes can be foretold, so it only ever writes to an outbox.
+    #[arg(long, value_name = "SEED")]
+    pub simulate: Option<u64>,
+    /// End when the parent process ends, even if other processes hold the pipe open
+    #[arg(long, env = "OTPD_DIE_WITH_PARENT")]
+    #[arg(value_parser = clap::builder::FalseyValueParser::new())]
+    pub die_with_parent: bool,
+}
+
+/// Reads a whole number within bounds.
+fn within<N>(
+    range: RangeInclusive<N>,
+) -> impl Fn(&str) -> Result<N, String> + Clone + Send + Sync + 'static
+where
+    N: FromStr + PartialOrd + Display + Clone + Send + Sync + 'static,
+{
+    move |text| {
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        number.ok_or_else(|| {
+            format!("expected a whole number from {} to {}", range.start(), range.end())
+        })
+    }
+}
+
+/// Reads a duration such as `90s`, `10m` or `24h`; a bare number is seconds.
+fn span(text: &str, range: &RangeInclusive<Duration>) -> Result<Duration, String> {
+    let bare = text.parse().map(Duration::from_secs).ok();
+    let span = bare.or_else(|| humantime::parse_duration(text).ok());
+    let whole = span.filter(|span| span.subsec_nanos() == 0 && range.contains(span));
+    whole.ok_or_else(|| {
+        format!(
+            "expected a time such as 90s, 10m or 24h, from {}s to {}s",
+            range.start().as_secs(),
+            range.end().as_secs()
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn policy(args: &[&str]) -> Result<Policy, String> {
+        let args = ["otpd", "policy"].iter().chain(args);
+        match Cli::try_parse_from(args).map_err(|err| err.to_string())?.command {
+            Command::Policy { policy, .. } => policy.policy(),
+            Command::Serve(_) => Err("another command".to_owned()),
+        }
+    }
+
+    #[test]
+    fn the_definitions_hold_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn without_flags_the_policy_is_the_default() {
+        assert_eq!(policy(&[]), Ok(Policy::default()));
+    }
+
+    #[test]
+    fn values_within_their_bounds_are_taken_and_no_others() {
+        let cases: [(&str, &[&str], &[&str]); 12] = [
+            ("--digits", &["6", "10"], &["5", "11", "0", "-1", "6.0", "", "six"]),
+            ("--ttl", &["60s", "10m", "24h", "600", "1h 30m"], &["59s", "86401s", "0", "61500ms"]),
+            ("--attempts", &["1", "10"], &["0", "11"]),
+            ("--failures-per-day", &["1", "100"], &["0", "101", "256"]),
+            ("--consecutive-failures", &["1", "100"], &["0", "101"]),
+            ("--cool-down", &["1s", "1", "1h"], &["0s", "3601s", "x", "1x", ""]),
+            ("--mails-per-hour", &["1", "10"], &["0", "1001"]),
+            ("--mails-per-day", &["1", "1000"], &["0", "1001"]),
+            ("--live-sessions", &["1", "10"], &["0", "11"]),
+            ("--client-per-hour", &["1", "1000000"], &["0", "1000001"]),
+            ("--capacity", &["1", "100000000"], &["0", "100000001"]),
+            ("--remembered", &["1", "1000000000"], &["0", "1000000001"]),
+        ];
+        for (flag, inside, outside) in cases {
+            for value in inside {
+                assert!(policy(&[flag, value]).is_ok(), "{flag} {value}");
+            }
+            for value in outside {
+                assert!(policy(&[&format!("{flag}={value}")]).is_err(), "{flag} {value}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_default_gives_way_to_what_was_asked_for_and_only_becomes_stricter() {
+        assert_eq!(policy(&["--failures-per-day", "3"]).map(|policy| policy.attempts), Ok(3));
+        assert_eq!(policy(&["--mails-per-day", "2"]).map(|policy| policy.mails_per_hour), Ok(2));
+        assert!(policy(&["--attempts", "6", "--failures-per-day", "5"]).is_err());
+        assert!(policy(&["--mails-per-hour", "11"]).is_err());
+    }
+}

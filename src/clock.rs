@@ -1,0 +1,71 @@
+//! Time and chance as capabilities: whoever decides is handed both and reaches for neither.
+
+use std::ops::Add;
+use std::time::{Duration, SystemTime};
+
+/// An instant of the monotonic clock, in milliseconds since the process started.
+///
+/// Only differences matter. The clock behind it counts the time a machine sleeps, so that a code
+/// does not outlive its life in a suspended laptop, and no step of the wall clock moves it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(u64);
+
+impl Moment {
+    /// The instant at which the process started.
+    pub const START: Self = Self(0);
+
+    /// The instant `millis` milliseconds after the start.
+    #[must_use]
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since the start.
+    #[must_use]
+    pub const fn millis(self) -> u64 {
+        self.0
+    }
+
+    /// How long from here to `later`; zero when `later` is not later.
+    #[must_use]
+    pub const fn until(self, later: Self) -> Duration {
+        Duration::from_millis(later.0.saturating_sub(self.0))
+    }
+}
+
+impl Add<Duration> for Moment {
+    type Output = Self;
+
+    fn add(self, span: Duration) -> Self {
+        let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_add(millis))
+    }
+}
+
+/// Whole seconds, rounded up: a caller who waits as long as it was told is never too early.
+#[must_use]
+pub fn secs_up(span: Duration) -> u64 {
+    span.as_secs() + u64::from(span.subsec_nanos() > 0)
+}
+
+/// Tells the time.
+pub trait Clock {
+    /// The monotonic clock: for lives, waits and windows.
+    fn now(&self) -> Moment;
+
+    /// The wall clock: for the `Date` of a message and for log lines, never for a decision.
+    fn wall(&self) -> SystemTime;
+}
+
+/// The generator gave nothing: no code can be made, and none may be made up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoRandomness;
+
+/// Gives bytes that nobody can foretell.
+pub trait Random {
+    /// Fills `bytes`.
+    ///
+    /// # Errors
+    /// [`NoRandomness`] when the operating system refuses; nothing weaker is ever used instead.
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), NoRandomness>;
+}

@@ -1,0 +1,293 @@
+//! What an address, or a client, may still do.
+//!
+//! Windows are rolling: an event counts while it is younger than the window. Nothing here is reset
+//! by a new code, a re-send, an expiry or a success, except that a success ends a row of failures.
+
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use super::policy::{DAY, HOUR, Policy, REFUNDS_PER_DAY};
+use super::{Limit, Refusal};
+use crate::clock::Moment;
+
+/// Times of events, oldest first. Most addresses never see a third.
+type Times = SmallVec<[Moment; 2]>;
+
+/// What is remembered of one address. Two thirds of a cache line: there is one for every address
+/// seen in a day.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    mails: Times,
+    trouble: Option<Box<Trouble>>,
+}
+
+/// What most addresses never have.
+#[derive(Clone, Debug, Default)]
+struct Trouble {
+    failures: Vec<Moment>,
+    refunds: Vec<Moment>,
+    consecutive: u8,
+}
+
+impl Ledger {
+    /// Whether wrong codes have locked this address.
+    ///
+    /// # Errors
+    /// [`Refusal::Locked`], with the wait until the lock opens, or without one if only an operator
+    /// can open it.
+    pub fn check_lock(&self, now: Moment, policy: &Policy) -> Result<(), Refusal> {
+        let Some(trouble) = &self.trouble else {
+            return Ok(());
+        };
+        if trouble.consecutive >= policy.consecutive_failures {
+            return Err(Refusal::Locked { retry_in: None });
+        }
+        let limit = usize::from(policy.failures_per_day);
+        match wait(&trouble.failures, now, DAY, limit) {
+            Duration::ZERO => Ok(()),
+            retry_in => Err(Refusal::Locked { retry_in: Some(retry_in) }),
+        }
+    }
+
+    /// How long until this address may have another mail, and the limit that says so: the one with
+    /// the longest wait, if several do.
+    #[must_use]
+    pub fn mail_wait(&self, now: Moment, policy: &Policy) -> (Duration, Limit) {
+        let count = |mails: u32| usize::try_from(mails).unwrap_or(usize::MAX);
+        [
+            (wait(&self.mails, now, policy.cool_down, 1), Limit::Cooldown),
+            (wait(&self.mails, now, HOUR, count(policy.mails_per_hour)), Limit::AddressHour),
+            (wait(&self.mails, now, DAY, count(policy.mails_per_day)), Limit::AddressDay),
+        ]
+        .into_iter()
+        .max_by_key(|(wait, _)| *wait)
+        .unwrap_or((Duration::ZERO, Limit::Cooldown))
+    }
+
+    /// How long until a `resend` would be accepted: the mail budgets, and a lock that opens by itself.
+    #[must_use]
+    pub fn resend_wait(&self, now: Moment, policy: &Policy) -> Duration {
+        let (mail, _) = self.mail_wait(now, policy);
+        match self.check_lock(now, policy) {
+            Err(Refusal::Locked { retry_in: Some(lock) }) => mail.max(lock),
+            _ => mail,
+        }
+    }
+
+    /// Counts a mail that is about to be sent.
+    pub fn spend_mail(&mut self, now: Moment) {
+        drop_old(&mut self.mails, now);
+        self.mails.push(now);
+    }
+
+    /// Gives back the mail counted at `at`, which certainly failed. Says whether it did: more than
+    /// [`REFUNDS_PER_DAY`] are not given back, so that failing mails can't be asked for without end.
+    pub fn give_back(&mut self, at: Moment, now: Moment) -> bool {
+        let Some(place) = self.mails.iter().rposition(|&mail| mail == at) else {
+            return false;
+        };
+        let refunds = &mut self.trouble.get_or_insert_default().refunds;
+        refunds.retain(|&refund| is_within(refund, now, DAY));
+        if refunds.len() >= REFUNDS_PER_DAY {
+            return false;
+        }
+        refunds.push(now);
+        self.mails.remove(place);
+        true
+    }
+
+    /// Counts a guess as wrong before it is compared; [`Ledger::clear_guess`] takes that back.
+    pub fn count_guess(&mut self, now: Moment) {
+        let trouble = self.trouble.get_or_insert_default();
+        trouble.failures.retain(|&failure| is_within(failure, now, DAY));
+        trouble.failures.push(now);
+        trouble.consecutive = trouble.consecutive.saturating_add(1);
+    }
+
+    /// The guess just counted was right: it was no failure, and it ends the row of them. What the
+    /// window holds besides stays.
+    pub fn clear_guess(&mut self) {
+        if let Some(trouble) = &mut self.trouble {
+            trouble.failures.pop();
+            trouble.consecutive = 0;
+        }
+    }
+
+    /// An operator clears everything.
+    pub fn unlock(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Whether nothing here would decide anything any more.
+    #[must_use]
+    pub fn is_spent(&self, now: Moment) -> bool {
+        let old = |times: &[Moment]| times.last().is_none_or(|&last| !is_within(last, now, DAY));
+        let quiet = |t: &Trouble| t.consecutive == 0 && old(&t.failures) && old(&t.refunds);
+        old(&self.mails) && self.trouble.as_deref().is_none_or(quiet)
+    }
+}
+
+/// What is remembered of one client: when it asked for codes.
+#[derive(Clone, Debug, Default)]
+pub struct ClientLedger {
+    issues: Times,
+}
+
+impl ClientLedger {
+    /// How long until this client may ask for another code.
+    #[must_use]
+    pub fn wait(&self, now: Moment, policy: &Policy) -> Duration {
+        let limit = usize::try_from(policy.client_per_hour).unwrap_or(usize::MAX);
+        wait(&self.issues, now, HOUR, limit)
+    }
+
+    /// Counts an issue.
+    pub fn spend(&mut self, now: Moment) {
+        if self.issues.first().is_some_and(|&first| !is_within(first, now, HOUR)) {
+            self.issues.retain(|issue| is_within(*issue, now, HOUR));
+        }
+        self.issues.push(now);
+    }
+
+    /// Gives back the issue counted at `at`.
+    pub fn give_back(&mut self, at: Moment) {
+        if let Some(place) = self.issues.iter().rposition(|&issue| issue == at) {
+            self.issues.remove(place);
+        }
+    }
+
+    /// Whether nothing here would decide anything any more.
+    #[must_use]
+    pub fn is_spent(&self, now: Moment) -> bool {
+        self.issues.last().is_none_or(|&last| !is_within(last, now, HOUR))
+    }
+}
+
+/// How long until fewer than `limit` of `times` are younger than `window`.
+fn wait(times: &[Moment], now: Moment, window: Duration, limit: usize) -> Duration {
+    match times.len().checked_sub(limit).and_then(|decisive| times.get(decisive)) {
+        Some(&event) => now.until(event + window),
+        None => Duration::ZERO,
+    }
+}
+
+fn is_within(event: Moment, now: Moment, window: Duration) -> bool {
+    now < event + window
+}
+
+fn drop_old(mails: &mut Times, now: Moment) {
+    mails.retain(|mail| is_within(*mail, now, DAY));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(secs: u64) -> Moment {
+        Moment::from_millis(secs * 1_000)
+    }
+
+    fn wait_at(ledger: &Ledger, secs: u64) -> (u64, Limit) {
+        let (wait, limit) = ledger.mail_wait(at(secs), &Policy::default());
+        (wait.as_secs(), limit)
+    }
+
+    #[test]
+    fn the_longest_wait_is_the_one_that_is_told() {
+        let mut ledger = Ledger::default();
+        assert_eq!(wait_at(&ledger, 0).0, 0);
+        for minute in 0..5 {
+            ledger.spend_mail(at(60 * minute));
+            assert_eq!(wait_at(&ledger, 60 * minute + 1).1 == Limit::Cooldown, minute < 4);
+        }
+        assert_eq!(wait_at(&ledger, 240), (3_360, Limit::AddressHour));
+        assert_eq!(wait_at(&ledger, 3_600).0, 0);
+        for minute in 60..65 {
+            ledger.spend_mail(at(60 * minute));
+        }
+        assert_eq!(wait_at(&ledger, 3_840), (86_400 - 3_840, Limit::AddressDay));
+        assert_eq!(wait_at(&ledger, 86_400).0, 0);
+    }
+
+    #[test]
+    fn an_event_counts_until_it_is_as_old_as_the_window() {
+        let mut ledger = Ledger::default();
+        ledger.spend_mail(at(0));
+        assert_eq!(
+            ledger.mail_wait(Moment::from_millis(59_999), &Policy::default()).0.as_millis(),
+            1
+        );
+        assert_eq!(wait_at(&ledger, 60).0, 0);
+    }
+
+    #[test]
+    fn a_failed_mail_is_given_back_three_times_a_day() {
+        let mut ledger = Ledger::default();
+        for second in 0..3 {
+            ledger.spend_mail(at(second));
+            assert!(ledger.give_back(at(second), at(second)));
+            assert_eq!(wait_at(&ledger, second).0, 0);
+        }
+        ledger.spend_mail(at(3));
+        assert!(!ledger.give_back(at(3), at(3)));
+        assert_eq!(wait_at(&ledger, 3), (60, Limit::Cooldown));
+        ledger.spend_mail(at(86_400));
+        assert!(ledger.give_back(at(86_400), at(86_400)));
+    }
+
+    #[test]
+    fn ten_failures_lock_for_the_rest_of_the_oldest_ones_day() {
+        let mut ledger = Ledger::default();
+        let policy = Policy::default();
+        for second in 0..10 {
+            assert_eq!(ledger.check_lock(at(second), &policy), Ok(()));
+            ledger.count_guess(at(second));
+        }
+        let locked = |secs| Err(Refusal::Locked { retry_in: Some(Duration::from_secs(secs)) });
+        assert_eq!(ledger.check_lock(at(10), &policy), locked(86_390));
+        assert_eq!(ledger.check_lock(at(86_399), &policy), locked(1));
+        assert_eq!(ledger.check_lock(at(86_400), &policy), Ok(()));
+        ledger.count_guess(at(86_400));
+        assert_eq!(ledger.check_lock(at(86_400), &policy), locked(1));
+    }
+
+    #[test]
+    fn a_success_ends_the_row_of_failures_but_empties_no_window() {
+        let mut ledger = Ledger::default();
+        let policy = Policy { consecutive_failures: 3, failures_per_day: 4, ..Policy::default() };
+        for right in [false, false, true, false, false] {
+            ledger.count_guess(at(0));
+            if right {
+                ledger.clear_guess();
+            }
+        }
+        assert!(matches!(
+            ledger.check_lock(at(1), &policy),
+            Err(Refusal::Locked { retry_in: Some(_) })
+        ));
+        ledger.count_guess(at(86_400));
+        assert_eq!(
+            ledger.check_lock(at(999_999), &policy),
+            Err(Refusal::Locked { retry_in: None })
+        );
+        assert!(!ledger.is_spent(at(999_999)), "a row of failures is never forgotten");
+        ledger.unlock();
+        assert_eq!(ledger.check_lock(at(999_999), &policy), Ok(()));
+        assert!(ledger.is_spent(at(999_999)));
+    }
+
+    #[test]
+    fn a_client_has_its_issues_in_any_hour() {
+        let mut client = ClientLedger::default();
+        let policy = Policy { client_per_hour: 2, ..Policy::default() };
+        client.spend(at(0));
+        client.spend(at(10));
+        assert_eq!(client.wait(at(10), &policy).as_secs(), 3_590);
+        client.give_back(at(10));
+        assert_eq!(client.wait(at(10), &policy).as_secs(), 0);
+        client.spend(at(20));
+        assert!(!client.is_spent(at(3_619)));
+        assert!(client.is_spent(at(3_620)));
+    }
+}

@@ -1,0 +1,58 @@
+//! From a letter to a message, and the transports that carry it.
+//!
+//! [`compose`] writes the message, [`text`] holds its words, [`outbox`] is the transport for tests
+//! and for whoever picks messages up from a directory. The only place that knows the mail library.
+
+pub mod compose;
+pub mod outbox;
+pub mod text;
+
+use zeroize::Zeroizing;
+
+use crate::engine::{Delivery, Failure};
+
+/// A message, ready to be carried. It holds a code, so it is wiped when dropped and can't be printed.
+pub struct Message {
+    /// Its one recipient.
+    pub to: String,
+    /// A random word that stands in its `Message-ID`; for file names and logs.
+    pub token: String,
+    /// Header and body, every line ended by CRLF.
+    pub bytes: Zeroizing<Vec<u8>>,
+}
+
+impl std::fmt::Debug for Message {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Message({}, [redacted])", self.token)
+    }
+}
+
+/// A message that was not certainly refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// What is known of it.
+    pub delivery: Delivery,
+    /// Where it lies, if it is a file.
+    pub file: Option<String>,
+}
+
+/// A message that certainly failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeliveryError {
+    /// What the caller is told.
+    pub failure: Failure,
+    /// What the operator is told, in the log.
+    pub reason: String,
+}
+
+/// Carries messages.
+pub trait Transport {
+    /// The name of this transport in replies: `outbox`, `smtp`, `sendmail`.
+    fn via(&self) -> &'static str;
+
+    /// Carries one message.
+    ///
+    /// # Errors
+    /// [`DeliveryError`] if it certainly failed; anything less certain is a [`Receipt`].
+    fn carry(&mut self, message: &Message) -> Result<Receipt, DeliveryError>;
+}

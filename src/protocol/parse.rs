@@ -1,0 +1,640 @@
+//! A line becomes a request.
+//!
+//! The parser's own error messages repeat what they choke on, so none of them is ever used: a line
+//! is first split into fields kept as they were written, and each field is then looked at by itself.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::help::{self, Topic};
+use super::{
+    ADVANCE_MAX, CLIENT_MAX, DATA_DEPTH_MAX, DATA_MAX, FIELD_NAME_MAX, Fault, FieldFault,
+    ID_INTEGER_MAX, ID_MAX, LOCALE_MAX, PURPOSE_MAX, Request, RequestId, Typed, VAR_MAX,
+    VAR_NAME_MAX, VARS_MAX,
+};
+use crate::address::Address;
+use crate::engine::policy::TTL_OVERRIDE_MIN;
+use crate::engine::{Extras, Var};
+
+/// What the daemon's configuration says about requests.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// The configured life of a code, which `ttl_s` may only shorten.
+    pub ttl: Duration,
+    /// Whether `advance` is known.
+    pub simulated: bool,
+}
+
+/// A line, as far as it could be read: its `id` is there whatever is wrong with the rest.
+#[derive(Debug)]
+pub struct Parsed<'a> {
+    /// Its `id`.
+    pub id: Option<RequestId<'a>>,
+    /// What it asks, or what is wrong with it.
+    pub request: Result<Request<'a>, Fault>,
+}
+
+/// Reads one line, without its end.
+#[must_use]
+pub fn parse<'a>(line: &'a [u8], terms: &Terms) -> Parsed<'a> {
+    let (fields, whole) = Fields::read(line);
+    let id = match fields.id() {
+        Ok(id) => id,
+        Err(fault) => {
+            return Parsed { id: None, request: Err(fault) };
+        }
+    };
+    let request = if whole { request(&fields, terms) } else { Err(Fault::BadJson) };
+    Parsed { id, request }
+}
+
+fn request<'a>(fields: &Fields<'a>, terms: &Terms) -> Result<Request<'a>, Fault> {
+    let cmd = match (fields.text(Name::Cmd)?, &fields.fault) {
+        (Some(cmd), _) => cmd,
+        (None, Some((field, why))) => {
+            return Err(Fault::BadField { field: field.clone(), why: *why });
+        }
+        (None, None) => return Err(bad(Name::Cmd, FieldFault::Missing)),
+    };
+    let command = help::command(&cmd).ok_or(Fault::UnknownCommand)?;
+    if command.name == "advance" && !terms.simulated {
+        return Err(Fault::UnknownCommand);
+    }
+    fields.check_names(command)?;
+    Ok(match command.name {
+        "issue" => issue(fields, terms)?,
+        "verify" => Request::Verify {
+            session: fields.required(Name::Session)?,
+            code: Typed(fields.required(Name::Code)?),
+            purpose: fields.bounded(Name::Purpose, PURPOSE_MAX)?,
+        },
+        "resend" => Request::Resend { session: fields.required(Name::Session)? },
+        "cancel" => Request::Cancel { session: fields.required(Name::Session)? },
+        "status" => Request::Status { session: fields.text(Name::Session)? },
+        "unlock" => Request::Unlock { to: address(fields)? },
+        "help" => Request::Help { about: topic(fields)? },
+        "advance" => {
+            let seconds = fields.integer(Name::Seconds)?;
+            let seconds = seconds.ok_or_else(|| bad(Name::Seconds, FieldFault::Missing))?;
+            let in_range = (1..=ADVANCE_MAX).contains(&seconds);
+            Request::Advance {
+                seconds: in_range.then_some(seconds).ok_or_else(|| invalid(Name::Seconds))?,
+            }
+        }
+        _ => return Err(Fault::UnknownCommand),
+    })
+}
+
+/// Every field is looked at before the address is, so that `bad_field` comes before `bad_address`.
+fn issue<'a>(fields: &Fields<'a>, terms: &Terms) -> Result<Request<'a>, Fault> {
+    let purpose = fields.bounded(Name::Purpose, PURPOSE_MAX)?;
+    let locale = fields.bounded(Name::Locale, LOCALE_MAX)?;
+    if locale.as_deref().is_some_and(|tag| oxilangtag::LanguageTag::parse(tag).is_err()) {
+        return Err(invalid(Name::Locale));
+    }
+    let ttl = fields.integer(Name::Ttl)?.map(Duration::from_secs);
+    if ttl.is_some_and(|ttl| ttl < TTL_OVERRIDE_MIN || ttl > terms.ttl) {
+        return Err(invalid(Name::Ttl));
+    }
+    let data = fields.at(Name::Data).map(RawValue::get);
+    if data.is_some_and(|data| data.len() > DATA_MAX || depth(data) > DATA_DEPTH_MAX) {
+        return Err(invalid(Name::Data));
+    }
+    let client = fields.bounded(Name::Client, CLIENT_MAX)?;
+    let vars = fields.at(Name::Vars).map(vars).transpose()?.unwrap_or_default();
+    let to = address(fields)?;
+    let plain = purpose.is_none() && locale.is_none() && data.is_none() && vars.is_empty();
+    let extras = (!plain).then(|| {
+        let boxed = |text: Cow<'_, str>| text.into_owned().into_boxed_str();
+        Box::new(Extras {
+            purpose: purpose.map(boxed),
+            locale: locale.map(boxed),
+            data: data.map(Into::into),
+            vars,
+        })
+    });
+    Ok(Request::Issue { to, ttl, client, extras })
+}
+
+fn address(fields: &Fields<'_>) -> Result<Address, Fault> {
+    Address::parse(&fields.required(Name::To)?).map_err(|_| Fault::BadAddress)
+}
+
+fn topic(fields: &Fields<'_>) -> Result<Option<Topic>, Fault> {
+    let about = fields.text(Name::About)?;
+    about.map(|name| Topic::find(&name).ok_or_else(|| invalid(Name::About))).transpose()
+}
+
+fn vars(raw: &RawValue) -> Result<Vec<Var>, Fault> {
+    let pairs: Pairs<'_> = serde_json::from_str(raw.get()).map_err(|_| invalid(Name::Vars))?;
+    let mut vars: Vec<Var> = Vec::new();
+    for (name, value) in pairs.0 {
+        let value = string(value).filter(|value| value.len() <= VAR_MAX && !has_control(value));
+        let value = value.ok_or_else(|| invalid(Name::Vars))?;
+        let fits = (1..=VAR_NAME_MAX).contains(&name.len()) && !has_control(&name);
+        if !fits || vars.iter().any(|(known, _)| **known == *name) {
+            return Err(invalid(Name::Vars));
+        }
+        vars.push((name.into(), value.into()));
+    }
+    Ok(vars)
+}
+
+/// How deep arrays and objects lie in each other, in a text that is JSON.
+fn depth(json: &str) -> usize {
+    let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => depth += 1,
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
+}
+
+/// The fields that any command has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Name {
+    Id,
+    Cmd,
+    Session,
+    Code,
+    Purpose,
+    To,
+    Client,
+    Ttl,
+    Locale,
+    Data,
+    Vars,
+    About,
+    Seconds,
+}
+
+impl Name {
+    const ALL: [Self; 13] = [
+        Self::Id,
+        Self::Cmd,
+        Self::Session,
+        Self::Code,
+        Self::Purpose,
+        Self::To,
+        Self::Client,
+        Self::Ttl,
+        Self::Locale,
+        Self::Data,
+        Self::Vars,
+        Self::About,
+        Self::Seconds,
+    ];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Id => "id",
+            Self::Cmd => "cmd",
+            Self::Session => "session",
+            Self::Code => "code",
+            Self::Purpose => "purpose",
+            Self::To => "to",
+            Self::Client => "client",
+            Self::Ttl => "ttl_s",
+            Self::Locale => "locale",
+            Self::Data => "data",
+            Self::Vars => "vars",
+            Self::About => "about",
+            Self::Seconds => "seconds",
+        }
+    }
+
+    fn find(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.as_str() == name)
+    }
+}
+
+const fn bad(name: Name, why: FieldFault) -> Fault {
+    Fault::BadField { field: Cow::Borrowed(name.as_str()), why }
+}
+
+const fn invalid(name: Name) -> Fault {
+    bad(name, FieldFault::Invalid)
+}
+
+/// The fields of one object, as they were written.
+#[derive(Debug, Default)]
+struct Fields<'a> {
+    slots: [Option<&'a RawValue>; Name::ALL.len()],
+    doubled_id: bool,
+    /// The first field that no command has, or that is there twice.
+    fault: Option<(Cow<'static, str>, FieldFault)>,
+}
+
+impl<'a> Fields<'a> {
+    /// The fields of a line, and whether the line is one whole JSON object. If it is not, the
+    /// fields are those before the place where it goes wrong.
+    fn read(line: &'a [u8]) -> (Self, bool) {
+        let mut fields = Self::default();
+        let (text, is_text) = match std::str::from_utf8(line) {
+            // JSON allows a CR between its tokens; a line that holds one was cut by something that
+            // takes it for the end of a line.
+            Ok(text) => (text, memchr::memchr(b'\r', line).is_none()),
+            Err(err) => {
+                (std::str::from_utf8(&line[..err.valid_up_to()]).unwrap_or_default(), false)
+            }
+        };
+        let mut json = serde_json::Deserializer::from_str(text);
+        let whole = json.deserialize_map(Collect(&mut fields)).is_ok() && json.end().is_ok();
+        (fields, whole && is_text)
+    }
+
+    fn add(&mut self, name: &str, value: &'a RawValue) {
+        let Some(known) = Name::find(name) else {
+            self.fault.get_or_insert_with(|| (cut(name).into(), FieldFault::Unknown));
+            return;
+        };
+        let slot = &mut self.slots[known as usize];
+        if slot.is_none() {
+            *slot = Some(value);
+        } else {
+            self.doubled_id |= known == Name::Id;
+            self.fault.get_or_insert((Cow::Borrowed(known.as_str()), FieldFault::Doubled));
+        }
+    }
+
+    fn at(&self, name: Name) -> Option<&'a RawValue> {
+        self.slots[name as usize]
+    }
+
+    fn id(&self) -> Result<Option<RequestId<'a>>, Fault> {
+        let Some(raw) = self.at(Name::Id) else {
+            return Ok(None);
+        };
+        if self.doubled_id {
+            return Err(bad(Name::Id, FieldFault::Doubled));
+        }
+        let fits = match string(raw) {
+            Some(text) => text.len() <= ID_MAX && !has_control(&text),
+            None => whole_number(raw)
+                .is_some_and(|number| (-ID_INTEGER_MAX..=ID_INTEGER_MAX).contains(&number)),
+        };
+        fits.then(|| Some(RequestId(raw.get()))).ok_or_else(|| invalid(Name::Id))
+    }
+
+    /// Refuses fields that the command does not have, and doubled ones.
+    fn check_names(&self, command: &help::Command) -> Result<(), Fault> {
+        if let Some((field, why)) = &self.fault {
+            return Err(Fault::BadField { field: field.clone(), why: *why });
+        }
+        let has = |name: Name| {
+            matches!(name, Name::Id | Name::Cmd)
+                || command.fields.iter().any(|field| field.name == name.as_str())
+        };
+        match Name::ALL.into_iter().find(|name| self.at(*name).is_some() && !has(*name)) {
+            Some(name) => Err(bad(name, FieldFault::Unknown)),
+            None => Ok(()),
+        }
+    }
+
+    fn text(&self, name: Name) -> Result<Option<Cow<'a, str>>, Fault> {
+        let Some(raw) = self.at(name) else {
+            return Ok(None);
+        };
+        if name == Name::Cmd && self.fault.as_ref().is_some_and(|(field, _)| field == name.as_str())
+        {
+            return Err(bad(name, FieldFault::Doubled));
+        }
+        let text = string(raw).filter(|text| !has_control(text));
+        text.map(Some).ok_or_else(|| invalid(name))
+    }
+
+    fn required(&self, name: Name) -> Result<Cow<'a, str>, Fault> {
+        self.text(name)?.ok_or_else(|| bad(name, FieldFault::Missing))
+    }
+
+    fn bounded(&self, name: Name, max: usize) -> Result<Option<Cow<'a, str>>, Fault> {
+        let text = self.text(name)?;
+        match text.as_ref().is_none_or(|text| (1..=max).contains(&text.len())) {
+            true => Ok(text),
+            false => Err(invalid(name)),
+        }
+    }
+
+    fn integer(&self, name: Name) -> Result<Option<u64>, Fault> {
+        let number = |raw| whole_number(raw).and_then(|number| u64::try_from(number).ok());
+        self.at(name).map(|raw| number(raw).ok_or_else(|| invalid(name))).transpose()
+    }
+}
+
+/// The text of a JSON string, borrowed if it holds no escape. None if it is no string, or one that
+/// is no text (half of a surrogate pair).
+fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
+    let inner = raw.get().strip_prefix('"')?.strip_suffix('"')?;
+    match memchr::memchr(b'\\', inner.as_bytes()) {
+        None => Some(Cow::Borrowed(inner)),
+        Some(_) => serde_json::from_str(raw.get()).ok().map(Cow::Owned),
+    }
+}
+
+/// A JSON number written as an integer: `1.0` and `1e3` are none.
+fn whole_number(raw: &RawValue) -> Option<i64> {
+    let digits = raw.get().strip_prefix('-').unwrap_or(raw.get());
+    digits.bytes().all(|b| b.is_ascii_digit()).then(|| raw.get().parse().ok())?
+}
+
+fn has_control(text: &str) -> bool {
+    text.bytes().any(|b| b < b' ' || b == 0x7F)
+}
+
+/// A name cut to [`FIELD_NAME_MAX`] bytes, at a character.
+fn cut(name: &str) -> String {
+    name[..name.floor_char_boundary(FIELD_NAME_MAX)].to_owned()
+}
+
+/// Puts the fields of an object into [`Fields`], where they stay if a later one is not JSON.
+struct Collect<'f, 'a>(&'f mut Fields<'a>);
+
+impl<'a> Visitor<'a> for Collect<'_, 'a> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(name) = map.next_key::<FieldName<'a>>()? {
+            self.0.add(&name.0, map.next_value()?);
+        }
+        Ok(())
+    }
+}
+
+/// A field's name, borrowed where the text allows it. (`Cow` by itself never borrows here.)
+#[derive(Debug)]
+struct FieldName<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for FieldName<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl<'de> Visitor<'de> for Text {
+            type Value = FieldName<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a name")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(FieldName(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(FieldName(Cow::Owned(text.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}
+
+/// The pairs of an object in order, doubled names and all; more than [`VARS_MAX`] are an error.
+struct Pairs<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Collect;
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Pairs<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut pairs = Vec::new();
+                while pairs.len() < VARS_MAX {
+                    let Some(name) = map.next_key::<FieldName<'de>>()? else {
+                        return Ok(Pairs(pairs));
+                    };
+                    pairs.push((name.0, map.next_value()?));
+                }
+                match map.next_key::<IgnoredAny>()? {
+                    Some(_) => Err(serde::de::Error::custom("too many")),
+                    None => Ok(Pairs(pairs)),
+                }
+            }
+        }
+        deserializer.deserialize_map(Collect)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TERMS: Terms = Terms { ttl: Duration::from_secs(600), simulated: false };
+
+    /// What a line comes to: its id, and the fault in a word, or `ok`.
+    fn told(line: &str) -> (Option<String>, String) {
+        let parsed = parse(line.as_bytes(), &TERMS);
+        let told = match &parsed.request {
+            Ok(_) => "ok".to_owned(),
+            Err(Fault::BadField { field, why }) => format!("{why:?} {field}"),
+            Err(fault) => format!("{fault:?}"),
+        };
+        (parsed.id.map(|id| id.as_json().to_owned()), told)
+    }
+
+    fn fault(line: &str) -> String {
+        told(line).1
+    }
+
+    #[test]
+    fn an_id_is_read_whatever_is_wrong_with_the_rest() {
+        let id = |line| told(line).0;
+        assert_eq!(id(r#"{"id":"a\u0062","cmd":"help"}"#).as_deref(), Some(r#""a\u0062""#));
+        assert_eq!(id(r#"{"cmd":5,"id":7}"#).as_deref(), Some("7"));
+        assert_eq!(id(r#"{"id":7,"cmd":"frob"}"#).as_deref(), Some("7"));
+        assert_eq!(id(r#"{"id":7,"cmd":oops}"#).as_deref(), Some("7"));
+        assert_eq!(id(r#"{"id":7} {"id":8}"#).as_deref(), Some("7"));
+        assert_eq!(
+            id(r#"{"x":1,"x":2,"id":-9007199254740992}"#).as_deref(),
+            Some("-9007199254740992")
+        );
+        assert_eq!(id(r#"[{"id":7}]"#), None);
+        let bytes = b"{\"id\":7,\"cmd\":\"\xff\"}";
+        assert!(parse(bytes, &TERMS).id.is_some());
+    }
+
+    #[test]
+    fn an_id_that_is_none_is_refused_before_anything_else() {
+        let long = format!(r#"{{"id":"{}","cmd":"frob"}}"#, "x".repeat(129));
+        for line in [
+            r#"{"id":1.0,"cmd":"frob"}"#,
+            r#"{"id":1e3,"cmd":"help"}"#,
+            r#"{"id":9007199254740993,"cmd":"help"}"#,
+            r#"{"id":null,"cmd":"help"}"#,
+            r#"{"id":{},"cmd":"help"}"#,
+            r#"{"id":"\n","cmd":"help"}"#,
+            r#"{"id":"\ud800","cmd":"help"}"#,
+            &long,
+        ] {
+            assert_eq!(told(line), (None, "Invalid id".to_owned()), "{line}");
+        }
+        assert_eq!(told(r#"{"id":1,"cmd":"help","id":1}"#), (None, "Doubled id".to_owned()));
+    }
+
+    #[test]
+    fn only_one_whole_object_is_json() {
+        for line in [
+            "",
+            "x",
+            "{",
+            "{}}",
+            "[]",
+            "null",
+            "5",
+            "\"x\"",
+            r#"{"cmd":"help"}{"cmd":"help"}"#,
+            r#"{"cmd":"help",}"#,
+            r#"{"cmd":'help'}"#,
+            r#"{"code":012345}"#,
+            r#"{"cmd":NaN}"#,
+            "{\"cmd\":\r\"help\"}",
+            "{\"cmd\":\"he\tlp\"}",
+            "\u{feff}{\"cmd\":\"help\"}",
+            r#"{"cmd":"\x"}"#,
+            r#"["verify","S","123456"]"#,
+            r#"[{"cmd":"help"}]"#,
+        ] {
+            assert_eq!(fault(line), "BadJson", "{line:?}");
+        }
+        for bytes in [
+            &b"{\"cmd\":\"\xc0\x80\"}"[..],
+            b"{\"cmd\":\"\xed\xa0\x80\"}",
+            b"{\"cmd\":\"help\"}\xe2\x82",
+        ] {
+            assert!(matches!(parse(bytes, &TERMS).request, Err(Fault::BadJson)));
+        }
+    }
+
+    #[test]
+    fn a_field_that_cannot_be_taken_is_named() {
+        let issue = |rest: &str| fault(&format!(r#"{{"cmd":"issue","to":"a@x.org"{rest}}}"#));
+        assert_eq!(issue(""), "ok");
+        for (rest, told) in [
+            (r#","emial":1"#, "Unknown emial"),
+            (r#","code":"1""#, "Unknown code"),
+            (r#","to":"b@x.org""#, "Doubled to"),
+            (r#","cmd":"issue""#, "Doubled cmd"),
+            (r#","purpose":"""#, "Invalid purpose"),
+            (r#","purpose":null"#, "Invalid purpose"),
+            (r#","purpose":"\u007f""#, "Invalid purpose"),
+            (r#","locale":"de_AT""#, "Invalid locale"),
+            (r#","locale":"""#, "Invalid locale"),
+            (r#","ttl_s":29"#, "Invalid ttl_s"),
+            (r#","ttl_s":601"#, "Invalid ttl_s"),
+            (r#","ttl_s":-1"#, "Invalid ttl_s"),
+            (r#","ttl_s":60.0"#, "Invalid ttl_s"),
+            (r#","ttl_s":"60""#, "Invalid ttl_s"),
+            (r#","ttl_s":1e400"#, "Invalid ttl_s"),
+            (r#","client":"""#, "Invalid client"),
+            (r#","client":["a"]"#, "Invalid client"),
+            (r#","vars":[]"#, "Invalid vars"),
+            (r#","vars":{"a":1}"#, "Invalid vars"),
+            (r#","vars":{"a":"1","a":"2"}"#, "Invalid vars"),
+            (r#","vars":{"":"1"}"#, "Invalid vars"),
+            (r#","vars":{"a":"\n"}"#, "Invalid vars"),
+        ] {
+            assert_eq!(issue(rest), told, "{rest}");
+        }
+        assert_eq!(fault(r#"{"cmd":"verify","session":5,"code":"1"}"#), "Invalid session");
+        assert_eq!(fault(r#"{"cmd":"verify","session":"S"}"#), "Missing code");
+        assert_eq!(fault(r#"{"cmd":"verify","session":"S","code":null}"#), "Invalid code");
+        assert_eq!(fault(r#"{"cmd":"verify","session":"S","code":{"$gt":""}}"#), "Invalid code");
+        assert_eq!(fault(r#"{"cmd":"issue"}"#), "Missing to");
+        assert_eq!(fault(r#"{"cmd":"issue","to":["a@x.org","b@x.org"]}"#), "Invalid to");
+        assert_eq!(fault(r#"{"cmd":"issue","to":"a@x.org\r\nBcc: b@x.org"}"#), "Invalid to");
+        assert_eq!(fault(r#"{"to":"a@x.org"}"#), "Missing cmd");
+        assert_eq!(fault(r#"{"CMD":"help"}"#), "Unknown CMD");
+        assert_eq!(fault(r#"{"cmd":null}"#), "Invalid cmd");
+        assert_eq!(fault(r#"{"cmd":"help","about":"nothing"}"#), "Invalid about");
+        assert_eq!(
+            fault(&format!(r#"{{"cmd":"help","{}":1}}"#, "é".repeat(40))),
+            format!("Unknown {}", "é".repeat(32))
+        );
+    }
+
+    #[test]
+    fn bounds_are_inside() {
+        let issue = |rest: &str| fault(&format!(r#"{{"cmd":"issue","to":"a@x.org",{rest}}}"#));
+        let text = |field: &str, len: usize| issue(&format!(r#""{field}":"{}""#, "x".repeat(len)));
+        assert_eq!(
+            (text("purpose", 64), text("purpose", 65)),
+            ("ok".into(), "Invalid purpose".into())
+        );
+        assert_eq!(
+            (text("client", 128), text("client", 129)),
+            ("ok".into(), "Invalid client".into())
+        );
+        assert_eq!(
+            (text("data", 1_022), text("data", 1_023)),
+            ("ok".into(), "Invalid data".into())
+        );
+        let deep = |levels: usize| {
+            issue(&format!(r#""data":{}{}"#, "[".repeat(levels), "]".repeat(levels)))
+        };
+        assert_eq!((deep(64), deep(65)), ("ok".into(), "Invalid data".into()));
+        assert_eq!(issue(r#""data":"[[[[[\"[[""#), "ok");
+        let vars = |count: usize, len: usize| {
+            let pairs: Vec<String> =
+                (0..count).map(|n| format!(r#""v{n}":"{}""#, "x".repeat(len))).collect();
+            issue(&format!(r#""vars":{{{}}}"#, pairs.join(",")))
+        };
+        assert_eq!(
+            (vars(16, 256), vars(17, 1), vars(1, 257)),
+            ("ok".into(), "Invalid vars".into(), "Invalid vars".into())
+        );
+        assert_eq!((issue(r#""ttl_s":30"#), issue(r#""ttl_s":600"#)), ("ok".into(), "ok".into()));
+    }
+
+    #[test]
+    fn data_is_kept_as_it_was_written() {
+        let data = r#"{"b":1.50e+400, "a":[null,"\u00e9\ud800"],"a":12345678901234567890}"#;
+        let line = format!(r#"{{"cmd":"issue","to":"a@x.org","data": {data} }}"#);
+        let parsed = parse(line.as_bytes(), &TERMS);
+        let Ok(Request::Issue { extras: Some(extras), .. }) = parsed.request else {
+            panic!("an issue with extras")
+        };
+        assert_eq!(extras.data.as_deref(), Some(data));
+    }
+
+    #[test]
+    fn what_is_no_address_comes_after_every_field() {
+        assert_eq!(fault(r#"{"cmd":"issue","to":"nobody"}"#), "BadAddress");
+        assert_eq!(fault(r#"{"cmd":"issue","to":"nobody","ttl_s":1}"#), "Invalid ttl_s");
+        assert_eq!(fault(r#"{"cmd":"unlock","to":"a@localhost"}"#), "BadAddress");
+    }
+
+    #[test]
+    fn advance_is_unknown_outside_the_simulated_world() {
+        let line = br#"{"cmd":"advance","seconds":1}"#;
+        assert!(matches!(parse(line, &TERMS).request, Err(Fault::UnknownCommand)));
+        let simulated = Terms { simulated: true, ..TERMS };
+        assert!(matches!(parse(line, &simulated).request, Ok(Request::Advance { seconds: 1 })));
+        for seconds in ["0", "31536001", "-1", "1.5", "\"1\""] {
+            let line = format!(r#"{{"cmd":"advance","seconds":{seconds}}}"#);
+            assert!(parse(line.as_bytes(), &simulated).request.is_err());
+        }
+    }
+
+    #[test]
+    fn a_typed_code_cannot_be_printed() {
+        let parsed = parse(br#"{"cmd":"verify","session":"S","code":"123456"}"#, &TERMS);
+        assert!(!format!("{parsed:?}").contains("123456"));
+    }
+}
