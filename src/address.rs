@@ -97,7 +97,8 @@ pub fn mask(address: &str) -> String {
 
 /// A dot-atom of ASCII, less what relays and shells have been tricked with.
 fn is_local_part(local: &str) -> bool {
-    let risky = local.starts_with(['-', '|']) || local.contains("=?");
+    let encoded_word = local.contains("=?") && local.contains("?=");
+    let risky = local.starts_with(['-', '|']) || encoded_word;
     !local.is_empty() && local.len() <= LOCAL_MAX && !risky && local.split('.').all(is_atom)
 }
 
@@ -109,31 +110,28 @@ fn is_atom(atom: &str) -> bool {
 
 /// The A-label form of a host name of two labels or more, in lower case.
 fn to_ascii(domain: &str) -> Option<String> {
-    if domain.chars().any(is_unseen) {
+    let (uts46, list, hyphens) = (Uts46::new(), AsciiDenyList::STD3, Hyphens::CheckFirstLast);
+    let ascii = uts46.to_ascii(domain.as_bytes(), list, hyphens, DnsLength::Verify).ok()?;
+    let (shown, _) = uts46.to_unicode(ascii.as_bytes(), list, hyphens);
+    if domain.chars().chain(shown.chars()).any(is_unseen) {
         return None;
     }
-    let ascii = Uts46::new()
-        .to_ascii(
-            domain.as_bytes(),
-            AsciiDenyList::STD3,
-            Hyphens::CheckFirstLast,
-            DnsLength::Verify,
-        )
-        .ok()?;
     let (_, top) = ascii.rsplit_once('.')?;
-    // A numeric top label would be an IPv4 address to somebody's resolver.
+    // A numeric top label would be an IPv4 address to somebody's resolver, in decimal or in hex.
     let numeric = top.bytes().all(|b| b.is_ascii_digit());
-    (!top.is_empty() && !numeric).then(|| ascii.into_owned())
+    let hex =
+        top.strip_prefix("0x").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_hexdigit()));
+    (!top.is_empty() && !numeric && !hex).then(|| ascii.into_owned())
 }
 
-/// Characters that UTS 46 maps to nothing, or that turn the direction of text: two addresses that
-/// look alike must not both be accepted. (Unicode 17, `Default_Ignorable_Code_Point` and
-/// `Bidi_Control`.)
+/// Characters that show nothing, or that turn the direction of text: two addresses that look alike
+/// must not both be accepted. (Unicode 17, `Default_Ignorable_Code_Point` and `Bidi_Control`, and
+/// the blanks among symbols.)
 const fn is_unseen(c: char) -> bool {
     matches!(c,
         '\u{00AD}' | '\u{034F}' | '\u{061C}' | '\u{115F}'..='\u{1160}' | '\u{17B4}'..='\u{17B5}'
         | '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}'
-        | '\u{2060}'..='\u{206F}' | '\u{3164}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}'
+        | '\u{2060}'..='\u{206F}' | '\u{2800}' | '\u{1D159}' | '\u{3164}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}'
         | '\u{FFA0}' | '\u{FFF0}'..='\u{FFF8}' | '\u{1BCA0}'..='\u{1BCA3}'
         | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}')
 }
@@ -161,6 +159,7 @@ mod tests {
             "a@xn--bcher-kva.example",
             "a@1.2.3.co",
             "a@ab--cd.example",
+            "a=?b@x.org",
         ] {
             assert_eq!(sent_to(text).as_deref(), Some(text));
         }
@@ -204,6 +203,9 @@ mod tests {
             "a@127.0.0.1",
             "a@[127.0.0.1]",
             "a@1.2.3.4",
+            "a@0x7f.0x1",
+            "a@ex\u{2800}ample.org",
+            "a@xn--11b2ezcw70k.example",
             "a@x.123",
             "a@xn--example-.org",
             "a@xn--a.org",

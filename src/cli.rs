@@ -8,7 +8,6 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::rc::Rc;
 
-use clap::Parser;
 use clap::error::ErrorKind;
 
 use crate::clock::{Clock, Random};
@@ -41,7 +40,7 @@ impl From<Exit> for ExitCode {
 /// Runs one command.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
     system::keep_panics_quiet();
-    let result = match Cli::try_parse_from(args) {
+    let result = match Cli::read(args) {
         Ok(Cli { command: Command::Serve(flags) }) => serve(&flags),
         Ok(Cli { command: Command::Policy { policy, json } }) => print_policy(&policy, json),
         Err(err) => return tell_usage(&err),

@@ -53,8 +53,16 @@ pub trait Clock {
     /// The monotonic clock: for lives, waits and windows.
     fn now(&self) -> Moment;
 
-    /// The wall clock: for the `Date` of a message and for log lines, never for a decision.
+    /// The wall clock, [`datable`]: for the `Date` of a message and for log lines, never for a
+    /// decision.
     fn wall(&self) -> SystemTime;
+}
+
+/// The nearest time that a date can be written of: 1970 to 9999. A clock may be set to anything.
+#[must_use]
+pub fn datable(time: SystemTime) -> SystemTime {
+    let latest = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799);
+    time.clamp(SystemTime::UNIX_EPOCH, latest)
 }
 
 /// The generator gave nothing: no code can be made, and none may be made up.

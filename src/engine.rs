@@ -2,9 +2,9 @@
 //! output, no clock, no threads, nothing that can fail for reasons outside.
 //!
 //! A decision reads and changes one session's record, its address's, and, if one was named, its
-//! client's. [`session`] holds the life of one code, [`budget`] what an address may still do,
-//! [`policy`] the numbers, [`code`] the code itself; this file finds the records, keeps them, and
-//! forgets them ([`table`], [`wheel`]).
+//! client's. `session` holds the life of one code, `budget` what an address may still do,
+//! [`policy`] the numbers, `code` the code itself; this file finds the records, keeps them, and
+//! forgets them (`table`, `wheel`).
 
 mod budget;
 mod code;
@@ -24,7 +24,7 @@ use session::{Draft, Session, Tag, Veil};
 use table::{Named, Roll, Slot, Table};
 use wheel::{Link, Linked, Wheel};
 
-pub use code::Code;
+pub use code::SealedCode;
 pub use session::{Extras, Guess, Id, State, Var};
 
 /// Records that one `issue` tidies away: more than the three it may add, so that tidying keeps pace.
@@ -128,7 +128,7 @@ pub struct Letter<'e> {
     /// The address as mail is sent to it.
     pub to: &'e str,
     /// The code to send.
-    pub code: Code,
+    pub code: SealedCode<'e>,
     /// How long the code still lives.
     pub life: Duration,
     /// What it is for, in which language, and the template's values.
@@ -314,7 +314,7 @@ impl Engine {
     /// # Errors
     /// As `verify` would answer an ended session; [`Refusal::Locked`] or [`Refusal::RateLimited`].
     pub fn resend(&mut self, session: &str, now: Moment) -> Result<Letter<'_>, Refusal> {
-        let (slot, session) = self.find(session)?;
+        let (slot, session) = self.find(session, now)?;
         session.check_pending(now)?;
         let (tag, address) = (*session.tag(), session.address());
         let record = self.addresses.at_mut(address).ok_or(Refusal::NoSession)?;
@@ -350,7 +350,7 @@ impl Engine {
     /// Grants or denies.
     ///
     /// # Errors
-    /// The refusal; see [`Session::verify`].
+    /// The refusal; only [`Refusal::WrongCode`] was counted.
     pub fn verify(
         &mut self,
         session: &str,
@@ -358,7 +358,7 @@ impl Engine {
         now: Moment,
     ) -> Result<Verified<'_>, Refusal> {
         let (slot, tag) = self.veil.place(session).ok_or(Refusal::NoSession)?;
-        let session = self.sessions.at_mut(slot).filter(|session| session.is(&tag));
+        let session = self.sessions.at_mut(slot).filter(|session| session.is(&tag, now));
         let session = session.ok_or(Refusal::NoSession)?;
         // The record of an ended session's address may be gone; such a session is refused before
         // its ledger is looked at.
@@ -380,7 +380,7 @@ impl Engine {
     /// # Errors
     /// How it ended, if it has already.
     pub fn cancel(&mut self, session: &str, now: Moment) -> Result<(), Refusal> {
-        let (slot, session) = self.find(session)?;
+        let (slot, session) = self.find(session, now)?;
         session.check_pending(now)?;
         if let Some(session) = self.sessions.at_mut(slot) {
             session.end(State::Cancelled);
@@ -394,7 +394,7 @@ impl Engine {
     /// # Errors
     /// [`Refusal::NoSession`].
     pub fn standing(&self, session: &str, now: Moment) -> Result<Standing, Refusal> {
-        let (_, session) = self.find(session)?;
+        let (_, session) = self.find(session, now)?;
         let state = session.state(now);
         let record = self.addresses.at(session.address()).filter(|_| state == State::Pending);
         Ok(Standing {
@@ -441,9 +441,9 @@ impl Engine {
         self.session_wheel.is_empty() && self.address_wheel.is_empty()
     }
 
-    fn find(&self, id: &str) -> Result<(Slot, &Session), Refusal> {
+    fn find(&self, id: &str, now: Moment) -> Result<(Slot, &Session), Refusal> {
         let (slot, tag) = self.veil.place(id).ok_or(Refusal::NoSession)?;
-        let session = self.sessions.at(slot).filter(|session| session.is(&tag));
+        let session = self.sessions.at(slot).filter(|session| session.is(&tag, now));
         Ok((slot, session.ok_or(Refusal::NoSession)?))
     }
 
@@ -464,7 +464,8 @@ impl Engine {
         delivery: Delivery,
         now: Moment,
     ) -> Result<Mailed<'_>, Refusal> {
-        let session = self.sessions.at_mut(ticket.slot).filter(|session| session.is(&ticket.tag));
+        let session =
+            self.sessions.at_mut(ticket.slot).filter(|session| session.is(&ticket.tag, now));
         let session = session.ok_or(Refusal::NoSession)?;
         session.note_delivery(delivery);
         let record = self.addresses.at(session.address());
@@ -480,7 +481,7 @@ impl Engine {
     }
 
     fn give_back(&mut self, ticket: &Ticket, now: Moment) {
-        let session = self.sessions.at(ticket.slot).filter(|session| session.is(&ticket.tag));
+        let session = self.sessions.at(ticket.slot).filter(|session| session.is(&ticket.tag, now));
         let Some(address) = session.map(Session::address) else {
             return;
         };

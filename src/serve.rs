@@ -73,11 +73,12 @@ enum Stop {
 
 fn converse(desk: &mut Desk, clock: &dyn Clock, signals: &Signals) -> Result<(), Stop> {
     let mut lines = Lines::new();
-    let mut replies = Replies::to_stdout();
+    let mut replies = Replies::to_stdout().map_err(|err| Stop::Broken("stdout", err))?;
     let mut ended = false;
     let mut stopped: Option<Moment> = None;
     loop {
         let all_answered = answer(desk, &mut lines, &mut replies, REPLIES_MAX)?;
+        lines.wipe();
         flush(&mut replies)?;
         if !all_answered && !replies.are_full() {
             continue;
@@ -93,7 +94,7 @@ fn converse(desk: &mut Desk, clock: &dyn Clock, signals: &Signals) -> Result<(),
         desk.tidy(TIDY_PER_WAIT);
         let want_input = all_answered && !ended && stopped.is_none();
         let longest = left.or_else(|| (!desk.is_empty()).then_some(TIDY_EVERY));
-        let ready = wait(signals, want_input, replies.waiting() > 0, longest)?;
+        let ready = wait(signals, want_input, replies.waiting() > 0, stopped.is_some(), longest)?;
         if let (Some(signal), None) = (signals.received(), stopped) {
             desk.tell(&Event::Signalled { signal });
             stopped = Some(clock.now());
@@ -113,7 +114,7 @@ fn answer(
     replies: &mut Replies,
     limit: usize,
 ) -> Result<bool, Stop> {
-    while replies.waiting() < limit {
+    while replies.held() < limit {
         let number = lines.number() + 1;
         match lines.next() {
             Some(Line::Text(line)) => desk.line(line, number, replies.queue()),
@@ -167,6 +168,7 @@ fn wait(
     signals: &Signals,
     want_input: bool,
     want_room: bool,
+    stopped: bool,
     longest: Option<Duration>,
 ) -> Result<Ready, Stop> {
     let (stdin, stdout) = (rustix::stdio::stdin(), rustix::stdio::stdout());
@@ -177,7 +179,9 @@ fn wait(
         PollFd::new(&stdin, PollFlags::IN),
     ];
     // Without a wish for input, stdin is left out: its end would be told again and again.
-    let watched = if want_input { &mut fds[..] } else { &mut fds[..2] };
+    // Once stopped, a signal need not be told: the next one ends the process by itself.
+    let first = usize::from(stopped);
+    let watched = if want_input { &mut fds[first..] } else { &mut fds[first..2] };
     let timeout = longest.and_then(|longest| Timespec::try_from(longest).ok());
     match poll(watched, timeout.as_ref()) {
         Ok(_) | Err(Errno::INTR) => {}

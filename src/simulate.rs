@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use rand::rngs::ChaCha20Rng;
 use rand::{Rng, SeedableRng};
 
-use crate::clock::{Clock, Moment, NoRandomness, Random};
+use crate::clock::{Clock, Moment, NoRandomness, Random, datable};
 
 /// The wall clock's date at the start of every simulated world: 2026-01-01T00:00:00Z.
 const EPOCH: Duration = Duration::from_secs(1_767_225_600);
@@ -49,6 +49,6 @@ impl Clock for StoppedClock {
     }
 
     fn wall(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH + EPOCH + Moment::START.until(self.0.get())
+        datable(SystemTime::UNIX_EPOCH + EPOCH + Moment::START.until(self.0.get()))
     }
 }

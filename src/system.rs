@@ -9,7 +9,7 @@ use rustix::fs::Mode;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::clock::{Clock, Moment, NoRandomness, Random};
+use crate::clock::{Clock, Moment, NoRandomness, Random, datable};
 
 /// The boot clock: monotonic, and counting the time a machine sleeps.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +31,7 @@ impl Clock for SystemClock {
     }
 
     fn wall(&self) -> SystemTime {
-        SystemTime::now()
+        datable(SystemTime::now())
     }
 }
 

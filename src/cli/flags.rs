@@ -1,11 +1,12 @@
 //! The flags, each with its environment variable, bounds and default.
 
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::address::Address;
 use crate::engine::policy::{self, Policy};
@@ -29,6 +30,26 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// The definition of all commands and flags.
+    #[must_use]
+    pub fn definition() -> clap::Command {
+        // Help names the environment variables; what they hold is nobody's business.
+        let hide = |arg: clap::Arg| arg.hide_env_values(true);
+        Self::command().mut_subcommands(|command| command.mut_args(hide))
+    }
+
+    /// Reads arguments and environment.
+    ///
+    /// # Errors
+    /// What is wrong with them, or the help or version that was asked for, ready to be printed.
+    pub fn read(
+        args: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    ) -> clap::error::Result<Self> {
+        Self::from_arg_matches(&Self::definition().try_get_matches_from(args)?)
+    }
 }
 
 /// What can be done.
@@ -252,13 +273,11 @@ fn span(text: &str, range: &RangeInclusive<Duration>) -> Result<Duration, String
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn policy(args: &[&str]) -> Result<Policy, String> {
         let args = ["otpd", "policy"].iter().chain(args);
-        match Cli::try_parse_from(args).map_err(|err| err.to_string())?.command {
+        match Cli::read(args).map_err(|err| err.to_string())?.command {
             Command::Policy { policy, .. } => policy.policy(),
             Command::Serve(_) => Err("another command".to_owned()),
         }
@@ -266,7 +285,7 @@ mod tests {
 
     #[test]
     fn the_definitions_hold_together() {
-        Cli::command().debug_assert();
+        Cli::definition().debug_assert();
     }
 
     #[test]

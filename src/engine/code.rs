@@ -2,13 +2,10 @@
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use subtle::{Choice, ConstantTimeEq};
+use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::clock::{NoRandomness, Random};
-
-/// Digits of the longest code.
-const DIGITS_MAX: usize = 10;
 
 /// The key of one daemon's life: codes and the names of addresses are computed under it.
 ///
@@ -47,14 +44,25 @@ impl Key {
         Ok(key)
     }
 
-    /// The code of a session, `digits` long.
+    /// The code that belongs to `nonce`, not computed yet.
     #[must_use]
-    pub fn code(&self, nonce: &Nonce, digits: u8) -> Code {
+    pub const fn seal<'k>(&'k self, nonce: &'k Nonce, digits: u8) -> SealedCode<'k> {
+        SealedCode { key: self, nonce, digits }
+    }
+
+    /// Whether `guess` is the code that belongs to `nonce`. Constant time.
+    #[must_use]
+    pub fn opens(&self, nonce: &Nonce, digits: u8, guess: &Typed) -> bool {
+        bool::from(self.number(nonce, digits).ct_eq(&guess.number))
+    }
+
+    /// The code that belongs to `nonce`, as a number.
+    fn number(&self, nonce: &Nonce, digits: u8) -> u64 {
         // A block holds four draws; hardly ever (about once in 10^13 codes) is a second needed.
         let mut block = 0_u8;
         let mut hash = self.hash(Use::Code, &[nonce, &[block]]);
         let mut taken = 0;
-        let code = Code::sample(digits, || {
+        let number = sample(digits, || {
             if taken == hash.len() {
                 block = block.wrapping_add(1);
                 hash.zeroize();
@@ -66,7 +74,7 @@ impl Key {
             draw
         });
         hash.zeroize();
-        code
+        number
     }
 
     /// The name under which an address's counters are kept.
@@ -105,64 +113,79 @@ impl Key {
     }
 }
 
-/// A code of six to ten ASCII digits. It cannot be printed, and is wiped when dropped.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub struct Code {
-    digits: [u8; DIGITS_MAX],
-    len: u8,
+/// Takes a number below `10^digits` from uniform draws of 64 bits, each number equally likely: draws
+/// beyond the largest multiple of `10^digits` are rejected, since folding them in would favour the
+/// low codes.
+fn sample(digits: u8, mut draw: impl FnMut() -> u64) -> u64 {
+    let codes = 10_u64.pow(u32::from(digits));
+    let excess = (u64::MAX % codes + 1) % codes;
+    loop {
+        let number = draw();
+        if number <= u64::MAX - excess {
+            return number % codes;
+        }
+    }
 }
 
-impl Code {
-    /// Takes a number below `10^digits` from uniform draws of 64 bits, each number equally likely:
-    /// draws beyond the largest multiple of `10^digits` are rejected, since folding them in would
-    /// favour the low codes.
-    fn sample(digits: u8, mut draw: impl FnMut() -> u64) -> Self {
-        let codes = 10_u64.pow(u32::from(digits));
-        let excess = (u64::MAX % codes + 1) % codes;
-        let mut number = loop {
-            let number = draw();
-            if number <= u64::MAX - excess {
-                break number % codes;
-            }
-        };
-        let mut code = Self { digits: [0; DIGITS_MAX], len: digits };
-        for digit in code.digits.iter_mut().take(usize::from(digits)).rev() {
-            *digit = b'0' + u8::try_from(number % 10).unwrap_or_default();
-            number /= 10;
-        }
-        code
+/// A code on its way into a mail: what it is computed from, so that its digits exist nowhere but
+/// where they are written. It cannot be printed.
+#[derive(Clone, Copy)]
+pub struct SealedCode<'k> {
+    key: &'k Key,
+    nonce: &'k Nonce,
+    digits: u8,
+}
+
+impl SealedCode<'_> {
+    /// How many digits it has.
+    #[must_use]
+    pub fn digits(&self) -> usize {
+        usize::from(self.digits)
     }
 
+    /// Writes its ASCII digits behind `out`, which its owner must wipe. For the mail, and for
+    /// nothing else.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let number = self.key.number(self.nonce, self.digits);
+        for place in (0..u32::from(self.digits)).rev() {
+            out.push(b'0' + u8::try_from(number / 10_u64.pow(place) % 10).unwrap_or_default());
+        }
+    }
+}
+
+/// What somebody typed as a code of a certain length. Wiped when dropped; it cannot be printed.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub struct Typed {
+    number: u64,
+}
+
+impl Typed {
     /// Reads what a person typed: blanks and hyphens are dropped, as people paste them, and what
     /// is left must be exactly `digits` ASCII digits.
     #[must_use]
-    pub fn typed(text: &str, digits: u8) -> Option<Self> {
-        let mut code = Self { digits: [0; DIGITS_MAX], len: digits };
-        let mut places = code.digits.iter_mut().take(usize::from(digits));
+    pub fn parse(text: &str, digits: u8) -> Option<Self> {
+        let mut typed = Self { number: 0 };
+        let mut count = 0;
         for byte in text.bytes().filter(|b| !matches!(b, b' ' | b'-')) {
-            let place = places.next()?;
-            *place = byte.is_ascii_digit().then_some(byte)?;
+            if !byte.is_ascii_digit() || count == digits {
+                return None;
+            }
+            typed.number = typed.number * 10 + u64::from(byte - b'0');
+            count += 1;
         }
-        let complete = places.next().is_none();
-        complete.then_some(code)
-    }
-
-    /// The digits. For the mail, and for nothing else.
-    #[must_use]
-    pub fn reveal(&self) -> &[u8] {
-        &self.digits[..usize::from(self.len)]
+        (count == digits).then_some(typed)
     }
 }
 
-impl ConstantTimeEq for Code {
-    fn ct_eq(&self, other: &Self) -> Choice {
-        self.digits.ct_eq(&other.digits) & self.len.ct_eq(&other.len)
-    }
-}
-
-impl std::fmt::Debug for Code {
+impl std::fmt::Debug for SealedCode<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Code([redacted])")
+        f.write_str("SealedCode([redacted])")
+    }
+}
+
+impl std::fmt::Debug for Typed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Typed([redacted])")
     }
 }
 
@@ -177,8 +200,10 @@ mod tests {
     use super::*;
     use crate::simulate::Seeded;
 
-    fn text(code: &Code) -> String {
-        String::from_utf8(code.reveal().to_vec()).expect("digits")
+    fn text(key: &Key, nonce: &Nonce, digits: u8) -> String {
+        let mut out = Vec::new();
+        key.seal(nonce, digits).write(&mut out);
+        String::from_utf8(out).expect("digits")
     }
 
     fn key() -> Key {
@@ -190,39 +215,42 @@ mod tests {
         // 2^64 = 18446744073709 * 10^6 + 551616: the last 551616 draws must not be folded in.
         let last_good = u64::MAX - 551_616;
         let mut script = [u64::MAX, last_good + 1, last_good].into_iter();
-        let code = Code::sample(6, || script.next().expect("no draw beyond the good one"));
-        assert_eq!(text(&code), "999999");
-        let mut script = [0].into_iter();
-        assert_eq!(text(&Code::sample(6, || script.next().expect("one draw"))), "000000");
+        assert_eq!(sample(6, || script.next().expect("no draw beyond the good one")), 999_999);
+        assert_eq!(sample(6, || 0), 0);
         // 2^64 = 1844674407 * 10^10 + 3709551616.
         let mut script = [u64::MAX - 3_709_551_615, u64::MAX - 3_709_551_616].into_iter();
-        assert_eq!(text(&Code::sample(10, || script.next().expect("two"))), "9999999999");
+        assert_eq!(sample(10, || script.next().expect("two draws")), 9_999_999_999);
     }
 
     #[test]
-    fn leading_zeros_are_kept_at_every_length() {
-        for digits in 6..=10 {
-            assert_eq!(
-                text(&Code::sample(digits, || 42)),
-                format!("{:0>1$}", 42, usize::from(digits))
-            );
+    fn a_code_has_its_digits_leading_zeros_and_all() {
+        let key = key();
+        let mut zeros = 0;
+        for number in 0..200_u8 {
+            for digits in 6..=10 {
+                let code = text(&key, &[number; 16], digits);
+                assert_eq!(code.len(), usize::from(digits));
+                zeros += u32::from(code.starts_with('0'));
+                let typed = Typed::parse(&code, digits).expect("digits");
+                assert!(key.opens(&[number; 16], digits, &typed));
+            }
         }
+        assert!(zeros > 50, "codes with a leading zero are not written");
     }
 
     #[test]
     fn a_code_is_the_same_again_and_another_sessions_is_not() {
         let key = key();
-        assert_eq!(text(&key.code(&[1; 16], 8)), text(&key.code(&[1; 16], 8)));
-        assert_ne!(text(&key.code(&[1; 16], 8)), text(&key.code(&[2; 16], 8)));
+        assert_eq!(text(&key, &[1; 16], 8), text(&key, &[1; 16], 8));
+        assert_ne!(text(&key, &[1; 16], 8), text(&key, &[2; 16], 8));
         let other = Key::draw(&mut Seeded::new(8)).expect("a key");
-        assert_ne!(text(&key.code(&[1; 16], 8)), text(&other.code(&[1; 16], 8)));
+        assert_ne!(text(&key, &[1; 16], 8), text(&other, &[1; 16], 8));
     }
 
     #[test]
     fn typed_codes_may_carry_blanks_and_hyphens_and_nothing_else() {
         for right in ["004217", " 004217 ", "004 217", "004-217", "0-0-4 2 1 7"] {
-            let code = Code::typed(right, 6).expect(right);
-            assert_eq!(text(&code), "004217");
+            assert_eq!(Typed::parse(right, 6).map(|typed| typed.number), Some(4217), "{right:?}");
         }
         for wrong in [
             "",
@@ -236,22 +264,27 @@ mod tests {
             "٠٠٤٢١٧",
             "００４２１７",
         ] {
-            assert!(Code::typed(wrong, 6).is_none(), "{wrong:?}");
+            assert!(Typed::parse(wrong, 6).is_none(), "{wrong:?}");
+        }
+        assert!(Typed::parse(&"9".repeat(1_000_000), 10).is_none());
+    }
+
+    #[test]
+    fn only_the_code_itself_opens() {
+        let key = key();
+        let code: u64 = text(&key, &[3; 16], 6).parse().expect("digits");
+        for other in [code ^ 1, (code + 100_000) % 1_000_000, code] {
+            let typed = Typed { number: other };
+            assert_eq!(key.opens(&[3; 16], 6, &typed), other == code);
         }
     }
 
     #[test]
-    fn equal_codes_compare_equal_and_no_others() {
-        let code = |text: &str| Code::typed(text, 6).expect("six digits");
-        assert!(bool::from(code("123456").ct_eq(&code("123 456"))));
-        assert!(!bool::from(code("123456").ct_eq(&code("123457"))));
-        assert!(!bool::from(code("123456").ct_eq(&code("023456"))));
-    }
-
-    #[test]
     fn neither_a_code_nor_a_key_can_be_printed() {
-        assert_eq!(format!("{:?}", Code::typed("123456", 6)), "Some(Code([redacted]))");
-        assert_eq!(format!("{:?}", key()), "Key([redacted])");
+        let key = key();
+        assert_eq!(format!("{:?}", Typed::parse("123456", 6)), "Some(Typed([redacted]))");
+        assert_eq!(format!("{:?}", key.seal(&[0; 16], 6)), "SealedCode([redacted])");
+        assert_eq!(format!("{key:?}"), "Key([redacted])");
     }
 
     #[test]
@@ -279,11 +312,10 @@ mod tests {
         for round in 0..20_000_000_u64 {
             let mut nonce = [0; 16];
             nonce[..8].copy_from_slice(&round.to_le_bytes());
-            let code = key.code(&nonce, 6);
-            let value = code.reveal().iter().fold(0, |value, d| value * 10 + usize::from(d - b'0'));
-            codes[value] += 1;
-            for (place, digit) in code.reveal().iter().enumerate() {
-                digits[place][usize::from(digit - b'0')] += 1;
+            let code = key.number(&nonce, 6);
+            codes[usize::try_from(code).expect("small")] += 1;
+            for (place, counts) in (0_u32..).zip(&mut digits) {
+                counts[usize::try_from(code / 10_u64.pow(place) % 10).expect("a digit")] += 1;
             }
         }
         let freedom = 999_999.0_f64;

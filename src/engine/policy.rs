@@ -143,7 +143,10 @@ impl Policy {
         let codes = 10_u64.pow(u32::from(self.digits));
         let day = u64::from(self.failures_per_day);
         Figures {
-            per_code: Chance { guesses: u64::from(self.attempts), codes },
+            per_code: Chance {
+                guesses: u64::from(self.attempts.min(self.consecutive_failures)),
+                codes,
+            },
             per_day: Chance { guesses: day, codes },
             per_year: Chance { guesses: 365 * day, codes },
             before_lock: Chance { guesses: u64::from(self.consecutive_failures), codes },

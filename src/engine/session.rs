@@ -8,7 +8,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
 use super::budget::Ledger;
-use super::code::{Code, Key, Nonce};
+use super::code::{Key, Nonce, SealedCode, Typed};
 use super::policy::{Policy, REMEMBER};
 use super::table::Slot;
 use super::wheel::{Link, Linked};
@@ -110,10 +110,12 @@ impl Session {
         }
     }
 
-    /// Whether this is the session with this tag. Constant time: an id can't be found byte by byte.
+    /// Whether this is the session with this tag, and not forgotten yet. Constant time: an id can't
+    /// be found byte by byte.
     #[must_use]
-    pub fn is(&self, tag: &Tag) -> bool {
-        self.state != State::Void && bool::from(self.tag.ct_eq(tag))
+    pub fn is(&self, tag: &Tag, now: Moment) -> bool {
+        let is_known = self.state != State::Void && now < self.forgotten_at();
+        is_known && bool::from(self.tag.ct_eq(tag))
     }
 
     /// How it stands at `now`; at its last instant it is expired.
@@ -167,11 +169,11 @@ impl Session {
         if self.purpose() != guess.purpose {
             return Err(Refusal::WrongPurpose);
         }
-        let typed = Code::typed(guess.code, policy.digits)
+        let typed = Typed::parse(guess.code, policy.digits)
             .ok_or(Refusal::BadCode { attempts_left: self.attempts_left })?;
         self.attempts_left = self.attempts_left.saturating_sub(1);
         ledger.count_guess(now);
-        if bool::from(key.code(&self.nonce, policy.digits).ct_eq(&typed)) {
+        if key.opens(&self.nonce, policy.digits, &typed) {
             ledger.clear_guess();
             self.end(State::Verified);
             return Ok(());
@@ -188,10 +190,10 @@ impl Session {
         self.nonce.zeroize();
     }
 
-    /// Its code, computed once more.
+    /// Its code, to be written into another mail.
     #[must_use]
-    pub fn code(&self, policy: &Policy, key: &Key) -> Code {
-        key.code(&self.nonce, policy.digits)
+    pub const fn code<'k>(&'k self, policy: &Policy, key: &'k Key) -> SealedCode<'k> {
+        key.seal(&self.nonce, policy.digits)
     }
 
     /// What the code is for.
@@ -324,7 +326,7 @@ impl Veil {
     }
 }
 
-/// The text of a session's id: [`ID_LEN`] digits and capital letters.
+/// The text of a session's id: 32 digits and capital letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Id([u8; ID_LEN]);
 

@@ -120,7 +120,7 @@ impl Composer {
         let key = FormKey {
             life: text::life(letter.life),
             purpose: letter.extras.and_then(|extras| extras.purpose.clone()),
-            digits: letter.code.reveal().len(),
+            digits: letter.code.digits(),
         };
         if self.forms.len() >= FORMS_MAX && !self.forms.contains_key(&key) {
             self.forms.clear();
@@ -128,11 +128,12 @@ impl Composer {
         let (sender, boundary) = (&self.sender, &self.boundary);
         let form =
             self.forms.entry(key).or_insert_with_key(|key| Form::write(sender, boundary, key));
-        let bytes = form.fill(|blank| match blank {
-            Blank::To => to.as_bytes(),
-            Blank::Date => date.as_bytes(),
-            Blank::MessageId => message_id.as_bytes(),
-            Blank::Code => letter.code.reveal(),
+        let most = to.len() + date.len() + message_id.len() + 2 * letter.code.digits();
+        let bytes = form.fill(most, |blank, bytes| match blank {
+            Blank::To => bytes.extend_from_slice(to.as_bytes()),
+            Blank::Date => bytes.extend_from_slice(date.as_bytes()),
+            Blank::MessageId => bytes.extend_from_slice(message_id.as_bytes()),
+            Blank::Code => letter.code.write(bytes),
         });
         Ok(Message { to: letter.to.to_owned(), token, bytes })
     }
@@ -141,7 +142,7 @@ impl Composer {
 impl Form {
     fn write(sender: &Sender, boundary: &str, key: &FormKey) -> Self {
         let stand_in = stand_in(key, &[&sender.product, boundary]);
-        let bytes = compose(sender, boundary, key, &stand_in);
+        let bytes = fold_headers(&compose(sender, boundary, key, &stand_in));
         let body = places(&bytes, b"\r\n\r\n").first().copied().unwrap_or(0);
         let header = |blank, name: &str| {
             let start = places(&bytes[..body], format!("\r\n{name}: ").as_bytes());
@@ -172,14 +173,14 @@ impl Form {
         form
     }
 
-    fn fill<'a>(&self, value: impl Fn(Blank) -> &'a [u8]) -> Zeroizing<Vec<u8>> {
-        let extra: usize = self.blanks.iter().map(|(_, blank)| value(*blank).len()).sum();
-        // The exact size: a buffer that grew would leave a copy behind that nobody wipes.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(self.bytes.len() + extra));
+    /// The message, with `most` more bytes than the form has.
+    fn fill(&self, most: usize, write: impl Fn(Blank, &mut Vec<u8>)) -> Zeroizing<Vec<u8>> {
+        // Large enough from the start: a buffer that grew would leave a copy that nobody wipes.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(self.bytes.len() + most));
         let mut done = 0;
         for (at, blank) in &self.blanks {
             bytes.extend_from_slice(&self.bytes[done..*at]);
-            bytes.extend_from_slice(value(*blank));
+            write(*blank, &mut bytes);
             done = *at;
         }
         bytes.extend_from_slice(&self.bytes[done..]);
@@ -251,6 +252,28 @@ fn places(bytes: &[u8], what: &[u8]) -> Vec<usize> {
     memchr::memmem::find_iter(bytes, what).collect()
 }
 
+/// Breaks header lines that are too long at their last blank that fits (RFC 5322 §2.2.3; RFC 2047
+/// §2 asks for 76 characters). The mail library leaves a sender's name and address on one line.
+fn fold_headers(message: &[u8]) -> Vec<u8> {
+    let head = places(message, b"\r\n\r\n").first().copied().unwrap_or(0);
+    let mut folded = Vec::with_capacity(message.len() + 64);
+    for line in message[..head].split_inclusive(|b| *b == b'\n') {
+        let mut rest = line;
+        while rest.len() > LINE_MAX + 2 {
+            // The first byte of a continued line is a blank, at which nothing is gained.
+            let fits = rest[1..=LINE_MAX].iter().rposition(|b| *b == b' ').map(|at| at + 1);
+            let later = || rest[1..].iter().position(|b| *b == b' ').map(|at| at + 1);
+            let Some(at) = fits.or_else(later) else { break };
+            folded.extend_from_slice(&rest[..at]);
+            folded.extend_from_slice(b"\r\n");
+            rest = &rest[at..];
+        }
+        folded.extend_from_slice(rest);
+    }
+    folded.extend_from_slice(&message[head..]);
+    folded
+}
+
 /// A header's value, on a line of its own if it would not fit the first (RFC 5322 §2.1.1).
 fn folded(name: &str, value: &str) -> String {
     match name.len() + value.len() <= LINE_MAX {
@@ -308,7 +331,9 @@ mod tests {
         let to = Address::parse(to).expect("an address");
         let issue = Issue { to, ttl: None, client: None, extras: Some(Box::new(extras)) };
         let letter = engine.issue(issue, clock.now(), &mut random).expect("a letter");
-        let code = String::from_utf8(letter.code.reveal().to_vec()).expect("digits");
+        let mut code = Vec::new();
+        letter.code.write(&mut code);
+        let code = String::from_utf8(code).expect("digits");
         let message = composer.compose(&letter, &clock, &mut random).expect("a message");
         (String::from_utf8(message.bytes.to_vec()).expect("ASCII"), code)
     }
@@ -319,6 +344,11 @@ mod tests {
         assert!(!message.replace("\r\n", "").contains(['\r', '\n']));
         assert!(body.split("\r\n").all(|line| line.len() <= LINE_MAX), "{body}");
         assert!(!head.contains(code));
+        let unfoldable = |line: &str| !line[1..].contains(' ');
+        assert!(
+            head.split("\r\n").all(|line| line.len() <= LINE_MAX || unfoldable(line)),
+            "{head}"
+        );
         assert_eq!(body.matches(code).count(), 2);
         assert_eq!(body.split("\r\n").filter(|line| *line == code).count(), 1);
         assert!(!message.contains("otpd.invalid"));

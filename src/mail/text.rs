@@ -78,11 +78,12 @@ pub fn html(facts: &Facts<'_>) -> String {
     )
 }
 
-/// A life in words, rounded down so that nobody is promised too much.
+/// A life in words, rounded down so that nobody is promised too much; but no less than a second.
 #[must_use]
 pub fn life(span: Duration) -> String {
     match span.as_secs() {
-        secs @ 0..60 => format!("{secs} seconds"),
+        0..2 => "1 second".to_owned(),
+        secs @ 2..60 => format!("{secs} seconds"),
         60..120 => "1 minute".to_owned(),
         secs @ 120..7_200 => format!("{} minutes", secs / 60),
         secs => format!("{} hours", secs / 3_600),
@@ -115,6 +116,7 @@ mod tests {
         assert_eq!(words(599), "9 minutes");
         assert_eq!(words(60), "1 minute");
         assert_eq!(words(30), "30 seconds");
+        assert_eq!((words(1), words(0)), ("1 second".into(), "1 second".into()));
         assert_eq!(words(86_400), "24 hours");
         assert_eq!(words(7_199), "119 minutes");
     }

@@ -42,14 +42,14 @@ pub struct Parsed<'a> {
 #[must_use]
 pub fn parse<'a>(line: &'a [u8], terms: &Terms) -> Parsed<'a> {
     let (fields, whole) = Fields::read(line);
-    let id = match fields.id() {
-        Ok(id) => id,
-        Err(fault) => {
-            return Parsed { id: None, request: Err(fault) };
+    match (fields.id(), whole) {
+        (Ok(id), true) => Parsed { id, request: request(&fields, terms) },
+        (Err(fault), true) => Parsed { id: None, request: Err(fault) },
+        (id, false) => {
+            let id = id.ok().flatten().filter(|id| id.is_whole_in(line));
+            Parsed { id, request: Err(Fault::BadJson) }
         }
-    };
-    let request = if whole { request(&fields, terms) } else { Err(Fault::BadJson) };
-    Parsed { id, request }
+    }
 }
 
 fn request<'a>(fields: &Fields<'a>, terms: &Terms) -> Result<Request<'a>, Fault> {
@@ -272,6 +272,7 @@ impl<'a> Fields<'a> {
         self.slots[name as usize]
     }
 
+    /// Its `id`, if it has one.
     fn id(&self) -> Result<Option<RequestId<'a>>, Fault> {
         let Some(raw) = self.at(Name::Id) else {
             return Ok(None);
@@ -329,6 +330,16 @@ impl<'a> Fields<'a> {
     fn integer(&self, name: Name) -> Result<Option<u64>, Fault> {
         let number = |raw| whole_number(raw).and_then(|number| u64::try_from(number).ok());
         self.at(name).map(|raw| number(raw).ok_or_else(|| invalid(name))).transpose()
+    }
+}
+
+impl RequestId<'_> {
+    /// Whether the id ends where it ends, in a line that breaks off or goes wrong somewhere: of a
+    /// number, that may be only the beginning.
+    fn is_whole_in(&self, line: &[u8]) -> bool {
+        let end = self.0.as_ptr() as usize + self.0.len() - line.as_ptr() as usize;
+        let delimited = |b: &u8| matches!(b, b' ' | b'\t' | b',' | b'}');
+        self.0.starts_with('"') || line.get(end).is_some_and(delimited)
     }
 }
 
@@ -486,6 +497,24 @@ mod tests {
             assert_eq!(told(line), (None, "Invalid id".to_owned()), "{line}");
         }
         assert_eq!(told(r#"{"id":1,"cmd":"help","id":1}"#), (None, "Doubled id".to_owned()));
+    }
+
+    #[test]
+    fn an_id_that_may_be_cut_is_not_given_back() {
+        let lines = [
+            r#"{"id":12"#,
+            r#"{"id":12abc}"#,
+            r#"{"id":1.5.5}"#,
+            r#"{"id":{},x"#,
+            r#"{"id":1,"id":2,"#,
+        ];
+        for line in lines {
+            assert_eq!(told(line), (None, "BadJson".to_owned()), "{line}");
+        }
+        assert!(parse(b"{\"id\":12\xff34}", &TERMS).id.is_none());
+        for line in [r#"{"id":12,"#, r#"{"id":12 x"#, r#"{"id":12}}"#, r#"{"id":"12""#] {
+            assert!(told(line).0.is_some(), "{line}");
+        }
     }
 
     #[test]

@@ -80,7 +80,7 @@ impl<'o> Reply<'o> {
             object.flag("simulated", true);
         }
         object.text("via", daemon.via);
-        object.number("uptime_s", daemon.uptime.as_secs());
+        object.secs("uptime_s", daemon.uptime);
         object.group("sessions", |group| {
             group.number("live", daemon.live.into());
             group.number("capacity", daemon.policy.capacity.into());

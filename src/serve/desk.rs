@@ -57,7 +57,7 @@ impl Desk {
 
     /// Carries out one line and writes its reply; a line of blanks has none.
     pub fn line(&mut self, line: &[u8], number: u64, out: &mut Vec<u8>) {
-        if line.iter().all(|b| matches!(b, b' ' | b'\t')) {
+        if is_blank(line) {
             return;
         }
         let parsed = parse(line, &self.terms());
@@ -80,6 +80,9 @@ impl Desk {
 
     /// Answers a line that can't be begun any more.
     pub fn shut(&mut self, line: &[u8], out: &mut Vec<u8>) {
+        if is_blank(line) {
+            return;
+        }
         let parsed = parse(line, &self.terms());
         let word = Reply::to(parsed.id, out).shutting_down();
         self.count(word);
@@ -171,6 +174,10 @@ impl Desk {
             }
         }
     }
+}
+
+fn is_blank(line: &[u8]) -> bool {
+    line.iter().all(|b| matches!(b, b' ' | b'\t'))
 }
 
 /// How a letter fared.

@@ -54,14 +54,19 @@ impl Lines {
         self.number
     }
 
-    /// Room for the next bytes. Lines that were given are wiped here: they may have held a code.
-    pub fn room(&mut self) -> &mut [u8] {
+    /// Wipes the lines that were given, which may have held codes.
+    pub fn wipe(&mut self) {
         self.buffer.copy_within(self.start..self.end, 0);
         let rest = self.end - self.start;
         self.buffer[rest..self.end].fill(0);
         self.scanned -= self.start;
         (self.start, self.end) = (0, rest);
-        &mut self.buffer[rest..]
+    }
+
+    /// Room for the next bytes.
+    pub fn room(&mut self) -> &mut [u8] {
+        self.wipe();
+        &mut self.buffer[self.end..]
     }
 
     /// Takes in `count` bytes that were put into [`Lines::room`].
@@ -183,9 +188,9 @@ mod tests {
         lines.room()[..15].copy_from_slice(b"123456\nrest 789");
         lines.add(15);
         assert_eq!(lines.next(), Some(Line::Text(b"123456")));
-        let room = lines.room().len();
-        assert_eq!(room, LINE_MAX + READ - 8);
+        lines.wipe();
         assert!(!lines.buffer.windows(3).any(|window| window == b"123" || window == b"456"));
         assert!(lines.buffer.starts_with(b"rest 789\0"));
+        assert_eq!(lines.room().len(), LINE_MAX + READ - 8);
     }
 }

@@ -1,10 +1,10 @@
 //! Replies on their way to stdout, which is never waited for.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::FileType;
+use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::{Errno, ReadWriteFlags};
 
 /// Bytes of replies that wait for a slow reader. When they are more, no further commands are taken.
@@ -20,11 +20,12 @@ const ROOM_KEPT: usize = 1 << 20;
 /// own non-blocking flag is not ours to set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Manner {
-    /// A file, which never makes anybody wait for its reader.
+    /// A file, which never makes anybody wait for its reader; and a terminal opened anew, so that
+    /// its non-blocking flag is ours alone.
     Plain,
     /// A pipe or socket: one call that takes what there is room for (Linux 6.4 for pipes).
     NoWait,
-    /// Asking first and writing little: terminals, and pipes of older kernels.
+    /// Asking first and writing little: pipes of older kernels, devices.
     Careful,
 }
 
@@ -34,19 +35,28 @@ pub struct Replies {
     queue: Vec<u8>,
     written: usize,
     manner: Manner,
+    terminal: Option<OwnedFd>,
 }
 
 impl Replies {
     /// Replies to this process's stdout.
-    #[must_use]
-    pub fn to_stdout() -> Self {
-        let stat = rustix::fs::fstat(rustix::stdio::stdout());
-        let manner = match stat.map(|stat| FileType::from_raw_mode(stat.st_mode)) {
-            Ok(FileType::Fifo | FileType::Socket) => Manner::NoWait,
-            Ok(FileType::CharacterDevice) => Manner::Careful,
+    ///
+    /// # Errors
+    /// If stdout was closed when the process started.
+    pub fn to_stdout() -> io::Result<Self> {
+        let stat = rustix::fs::fstat(rustix::stdio::stdout())?;
+        if was_closed(&stat)? {
+            return Err(io::Error::other(
+                "it is closed, or /dev/null opened for reading too: no reply would reach anybody",
+            ));
+        }
+        let terminal = reopened_terminal();
+        let manner = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Fifo | FileType::Socket => Manner::NoWait,
+            FileType::CharacterDevice if terminal.is_none() => Manner::Careful,
             _ => Manner::Plain,
         };
-        Self { queue: Vec::new(), written: 0, manner }
+        Ok(Self { queue: Vec::new(), written: 0, manner, terminal })
     }
 
     /// Where replies are put.
@@ -60,10 +70,16 @@ impl Replies {
         self.queue.len() - self.written
     }
 
-    /// Whether so much waits that no further commands must be taken.
+    /// Bytes that are held in memory: those that wait, and those before them that were written.
+    #[must_use]
+    pub const fn held(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Whether so much is held that no further commands must be taken.
     #[must_use]
     pub const fn are_full(&self) -> bool {
-        self.waiting() >= REPLIES_MAX
+        self.held() >= REPLIES_MAX
     }
 
     /// Writes what can be written without waiting.
@@ -72,7 +88,11 @@ impl Replies {
     /// What the system says when stdout is broken.
     pub fn flush(&mut self) -> io::Result<()> {
         while self.waiting() > 0 {
-            match self.write(rustix::stdio::stdout()) {
+            let stdout = match &self.terminal {
+                Some(terminal) => terminal.as_fd(),
+                None => rustix::stdio::stdout(),
+            };
+            match self.write(stdout) {
                 Ok(count) => self.written += count,
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => break,
@@ -112,4 +132,23 @@ impl Replies {
             }
         }
     }
+}
+
+/// The terminal that stdout is, opened once more and non-blocking: a terminal that can be written to
+/// takes one byte without waiting, but promises no more.
+fn reopened_terminal() -> Option<OwnedFd> {
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let is_terminal = rustix::termios::isatty(rustix::stdio::stdout());
+    is_terminal.then(|| rustix::fs::open("/proc/self/fd/1", flags, Mode::empty()).ok())?
+}
+
+/// Whether stdout was closed when the process started. Rust's runtime opens `/dev/null` for reading
+/// and writing over a closed one before any code of ours runs, and leaves no other trace; whoever
+/// throws replies away on purpose (`>/dev/null`) opens it for writing only.
+fn was_closed(stdout: &Stat) -> io::Result<bool> {
+    let null = rustix::fs::stat("/dev/null")?;
+    let flags = rustix::fs::fcntl_getfl(rustix::stdio::stdout())?;
+    let is_null = FileType::from_raw_mode(stdout.st_mode) == FileType::CharacterDevice
+        && stdout.st_rdev == null.st_rdev;
+    Ok(is_null && flags.contains(OFlags::RDWR))
 }

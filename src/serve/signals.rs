@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 
 /// The signals, as something that can be polled.
 #[derive(Debug)]
@@ -37,6 +37,8 @@ impl Signals {
             signal_hook::flag::register_usize(signal, Arc::clone(&number), value)?;
             signal_hook::low_level::pipe::register(signal, ring.try_clone()?)?;
         }
+        // A file that may not grow is an error of its write, not a reason to be killed.
+        signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
         Ok(Self { wake, number })
     }
 

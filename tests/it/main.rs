@@ -1,1 +1,9 @@
-//! x
+//! otpd from outside: dialogues, rules against a model, the process, the papers.
+
+mod cases;
+mod harness;
+mod papers;
+mod process;
+mod rules;
+mod transcripts;
+mod walls;
