@@ -99,10 +99,12 @@ fn converse(desk: &mut Desk, clock: &dyn Clock, signals: &Signals) -> Result<(),
             desk.tell(&Event::Signalled { signal });
             stopped = Some(clock.now());
             finish(desk, &mut lines, &mut replies)?;
-        } else if ready.stdout_broke {
-            return Err(Stop::Broken("stdout", io::ErrorKind::BrokenPipe.into()));
         } else if ready.input {
             ended = !read(&mut lines)?;
+        }
+        // A parent that is done closes both ends, in any order: that alone breaks nothing.
+        if ready.stdout_broke && !ended {
+            return Err(Stop::Broken("stdout", io::ErrorKind::BrokenPipe.into()));
         }
     }
 }

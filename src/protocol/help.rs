@@ -277,9 +277,12 @@ pub fn as_text() -> String {
             let _ = writeln!(text, "      - {} ({}): {}", field.name, field.form, field.about);
         }
     }
-    text.push_str("\nEvery command takes an `id` (string ≤ 128 bytes, or integer within ±2^53), which comes\nback in its reply and lets it run beside others.\n\nErrors:\n\n");
+    text.push_str(
+        "\nEvery command takes an `id` (string ≤ 128 bytes, or integer within ±2^53), which comes \
+         back in its reply and lets it run beside others.\n\nErrors:\n\n",
+    );
     for error in &ERRORS {
-        let _ = write!(text, "  {:<16} {}", error.name, error.when);
+        let _ = write!(text, "  {}\n      {}", error.name, error.when);
         let _ = match error.fields {
             [] => writeln!(text),
             fields => writeln!(text, " [{}]", fields.join(", ")),

@@ -4,6 +4,7 @@ mod cases;
 mod harness;
 mod papers;
 mod process;
+mod readme_example;
 mod rules;
 mod transcripts;
 mod walls;

@@ -36,7 +36,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(400 * DAY),
     ];
     let step = prop_oneof![
-        4 => (0..3_usize, client, ttl, arrives.clone())
+        4 => (0..3_usize, client, ttl, arrives)
             .prop_map(|(address, client, ttl, arrives)| Step::Issue { address, client, ttl, arrives }),
         2 => (0..8_usize, arrives).prop_map(|(session, arrives)| Step::Resend { session, arrives }),
         8 => (0..8_usize, prop::bool::weighted(0.15), prop::bool::weighted(0.05))
