@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::ops::{Deref, DerefMut};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -18,10 +19,34 @@ use crate::harness::{Binary, code_in, field, mails, other_code};
 /// A user that owns nothing.
 const NOBODY: u32 = 65_534;
 
+/// A process that does not outlive its test, however that ends.
+struct Reaped(Child);
+
+impl Drop for Reaped {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Deref for Reaped {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl DerefMut for Reaped {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
 /// A daemon that is spoken to a line at a time.
 struct Talk {
     binary: Option<Binary>,
-    child: Child,
+    child: Reaped,
     stdin: Option<ChildStdin>,
     stdout: BufReader<ChildStdout>,
 }
@@ -37,7 +62,7 @@ impl Talk {
     fn with(mut child: Child) -> Self {
         let stdin = child.stdin.take();
         let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
-        Self { binary: None, child, stdin, stdout }
+        Self { binary: None, child: Reaped(child), stdin, stdout }
     }
 
     fn send(&mut self, bytes: &str) {
@@ -264,7 +289,8 @@ fn descriptors_may_be_non_blocking() {
     let (input, commands) = rustix::pipe::pipe_with(flags).expect("a pipe");
     let (replies, output) = rustix::pipe::pipe_with(flags).expect("a pipe");
     let mut command = binary.command(&["serve", "--outbox", "outbox"]);
-    let mut child = command.stdin(input).stdout(output).spawn().expect("otpd starts");
+    let child = command.stdin(input).stdout(output).spawn().expect("otpd starts");
+    let mut child = Reaped(child);
     drop(command);
     let all = "{\"cmd\":\"help\"}\n".repeat(500);
     let writing = std::thread::spawn(move || write_all(&commands, all.as_bytes()));
