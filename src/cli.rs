@@ -13,7 +13,7 @@ use clap::error::ErrorKind;
 use crate::clock::{Clock, Random};
 use crate::log::{Event, Log};
 use crate::mail::outbox::Outbox;
-use crate::protocol::reply::policy_line;
+use crate::protocol::status::policy_line;
 use crate::serve::desk::{Desk, Outside};
 use crate::serve::{self, End};
 use crate::simulate::{Seeded, StoppedClock};

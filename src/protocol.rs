@@ -1,12 +1,14 @@
 //! The wire: a line becomes a [`Request`], an outcome becomes a line. The only place that knows JSON.
 //!
-//! [`parse`] reads, [`reply`] writes, [`help`] is the table of commands, fields and error words from
+//! [`parse`] reads (by `fields`), [`reply`] writes (by [`json`], and [`status`] for the daemon's), [`help`] is the table of commands, fields and error words from
 //! which `help` is answered, `otpd help` printed and the README checked.
 
+mod fields;
 pub mod help;
 pub mod json;
 pub mod parse;
 pub mod reply;
+pub mod status;
 
 use std::borrow::Cow;
 use std::time::Duration;

@@ -24,8 +24,6 @@ use signals::Signals;
 
 /// After a signal, this long is waited for replies to be taken.
 const GRACE: Duration = Duration::from_secs(5);
-/// Replies that are written even while there is more to do.
-const FLUSH_AT: usize = 65_536;
 /// Records that are forgotten between two waits.
 const TIDY_PER_WAIT: usize = 1_024;
 /// While anything is kept that time could change, this is the longest wait, so that what is
@@ -123,7 +121,7 @@ fn answer(
             Some(Line::TooLong(start)) => desk.too_long(start, number, replies.queue()),
             None => return Ok(true),
         }
-        if replies.waiting() >= FLUSH_AT {
+        if replies.are_due() {
             flush(replies)?;
         }
     }

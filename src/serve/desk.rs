@@ -12,7 +12,8 @@ use crate::log::{Event, Level, Log};
 use crate::mail::compose::{Composer, Sender};
 use crate::mail::{Receipt, Transport};
 use crate::protocol::parse::{Terms, parse};
-use crate::protocol::reply::{Daemon, Reply, Tally};
+use crate::protocol::reply::Reply;
+use crate::protocol::status::{Daemon, Tally};
 use crate::protocol::{Request, Word};
 use crate::simulate::StoppedClock;
 

@@ -10,6 +10,9 @@ use rustix::io::{Errno, ReadWriteFlags};
 /// Bytes of replies that wait for a slow reader. When they are more, no further commands are taken.
 pub const REPLIES_MAX: usize = 64 << 20;
 
+/// Bytes that are written even while there is more to do.
+const FLUSH_AT: usize = 65_536;
+
 /// A pipe that can be written to takes this much without waiting (`PIPE_BUF` on Linux).
 const PIPE_BUF: usize = 4_096;
 
@@ -34,6 +37,8 @@ enum Manner {
 pub struct Replies {
     queue: Vec<u8>,
     written: usize,
+    /// Bytes that were held when writing was last tried.
+    tried: usize,
     manner: Manner,
     terminal: Option<OwnedFd>,
 }
@@ -56,12 +61,18 @@ impl Replies {
             FileType::CharacterDevice if terminal.is_none() => Manner::Careful,
             _ => Manner::Plain,
         };
-        Ok(Self { queue: Vec::new(), written: 0, manner, terminal })
+        Ok(Self { queue: Vec::new(), written: 0, tried: 0, manner, terminal })
     }
 
     /// Where replies are put.
     pub const fn queue(&mut self) -> &mut Vec<u8> {
         &mut self.queue
+    }
+
+    /// Whether so much has come since writing was last tried that it is worth another call.
+    #[must_use]
+    pub const fn are_due(&self) -> bool {
+        self.queue.len() - self.tried >= FLUSH_AT
     }
 
     /// Bytes that wait.
@@ -110,6 +121,7 @@ impl Replies {
             self.queue.drain(..self.written);
             self.written = 0;
         }
+        self.tried = self.queue.len();
         Ok(())
     }
 
