@@ -72,6 +72,7 @@ fn serve(flags: &ServeFlags) -> Result<Exit, String> {
     if flags.process.die_with_parent {
         system::die_with_parent().map_err(|err| format!("`--die-with-parent`: {err}"))?;
     }
+    refuse_mail_servers()?;
     let policy = flags.policy.policy()?;
     let sender = flags.mail.sender()?;
     let clock = SystemClock::start();
@@ -92,6 +93,16 @@ fn serve(flags: &ServeFlags) -> Result<Exit, String> {
         Ok(End::Broken) => Ok(Exit::Broken),
         Err(err) => Err(format!("can't wait for input and signals: {err}")),
     }
+}
+
+/// Whoever configured a mail server must not find their mail in a directory.
+fn refuse_mail_servers() -> Result<(), String> {
+    for name in ["OTPD_SMTP_URL", "OTPD_SENDMAIL"] {
+        if std::env::var_os(name).is_some_and(|value| !value.is_empty()) {
+            return Err(format!("`{name}` is set, but this release only writes to an outbox"));
+        }
+    }
+    Ok(())
 }
 
 fn warn(desk: &mut Desk, flags: &ServeFlags, warnings: &[String]) {

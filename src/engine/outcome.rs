@@ -100,7 +100,7 @@ pub struct Issue<'a> {
     pub extras: Option<Box<Extras>>,
 }
 
-/// A letter to be written and sent; [`Engine::delivered`] must be told how it fared.
+/// A letter to be written and sent; [`delivered`](super::Engine::delivered) must be told how it fared.
 #[derive(Debug)]
 pub struct Letter<'e> {
     /// The address as mail is sent to it.

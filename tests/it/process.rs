@@ -488,6 +488,11 @@ fn settings_come_from_flags_and_from_the_environment() {
         .success()
         .stdout(predicate::str::starts_with("{\"digits\":7,"));
     binary.assert(&["policy"]).env("OTPD_ATTEMPTS", "0").assert().code(2);
+    for name in ["OTPD_SMTP_URL", "OTPD_SENDMAIL"] {
+        let mut serve = binary.assert(&["serve", "--simulate", "1", "--outbox", "o"]);
+        let refused = serve.env(name, "smtp://127.0.0.1").assert().code(2);
+        refused.stdout("").stderr(predicate::str::contains(name));
+    }
     let long = binary.assert(&["serve", "--ttl", "1h", "--outbox", "o"]).assert().success();
     long.stderr(predicate::str::contains("3600 s"));
 }
