@@ -8,17 +8,25 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::rc::Rc;
 
+use rustix::fs::Access;
+
 use clap::error::ErrorKind;
 
 use crate::clock::{Clock, Random};
 use crate::log::{Event, Log};
 use crate::mail::outbox::Outbox;
+use crate::mail::post::Post;
+use crate::mail::sendmail::Sendmail;
+use crate::mail::{Carrier, Transport};
 use crate::protocol::status::policy_line;
 use crate::serve::desk::{Desk, Outside};
 use crate::serve::{self, End};
 use crate::simulate::{Seeded, StoppedClock};
 use crate::system::{self, SystemClock, SystemRandom};
-use flags::{Cli, Command, LogFlags, PolicyFlags, ServeFlags};
+use flags::{Cli, Command, LogFlags, MailFlags, OUTBOX, PolicyFlags, Route, ServeFlags};
+
+/// Programs that carry mail at the same time.
+const SENDMAILS: usize = 4;
 
 /// How a command ended, as its exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,13 +85,16 @@ fn serve(flags: &ServeFlags) -> Result<Exit, String> {
     let sender = flags.mail.sender()?;
     let clock = SystemClock::start();
     let (world, random) = world(flags.process.simulate, clock);
-    let outbox = Outbox::open(flags.mail.outbox_path(), Rc::clone(&world.clock))?;
-    let outside = Outside {
-        clock: world.clock,
-        random,
-        transport: Box::new(outbox),
-        simulated: world.simulated,
+    let carrier = match flags.mail.route()? {
+        Route::Outbox(path) => {
+            Carrier::Here(Box::new(Outbox::open(path, Rc::clone(&world.clock))?))
+        }
+        Route::Sendmail(_) if world.simulated.is_some() => {
+            return Err("`--simulate` only writes to an outbox".to_owned());
+        }
+        Route::Sendmail(program) => Carrier::Away(sendmail(program, &flags.mail, clock)?),
     };
+    let outside = Outside { clock: world.clock, random, carrier, simulated: world.simulated };
     let warnings = policy.warnings();
     let mut desk = Desk::new(policy, sender, outside, log(&flags.log))
         .map_err(|_| "the operating system gives no random bytes".to_owned())?;
@@ -95,14 +106,23 @@ fn serve(flags: &ServeFlags) -> Result<Exit, String> {
     }
 }
 
-/// Whoever configured a mail server must not find their mail in a directory.
+/// Whoever configured a mail server must not find their mail somewhere else.
 fn refuse_mail_servers() -> Result<(), String> {
-    for name in ["OTPD_SMTP_URL", "OTPD_SENDMAIL"] {
-        if std::env::var_os(name).is_some_and(|value| !value.is_empty()) {
-            return Err(format!("`{name}` is set, but this release only writes to an outbox"));
-        }
+    match std::env::var_os("OTPD_SMTP_URL").is_some_and(|value| !value.is_empty()) {
+        true => Err("`OTPD_SMTP_URL` is set, but this release knows no SMTP".to_owned()),
+        false => Ok(()),
     }
-    Ok(())
+}
+
+fn sendmail(program: &str, flags: &MailFlags, clock: SystemClock) -> Result<Post, String> {
+    rustix::fs::access(program, Access::EXEC_OK)
+        .map_err(|err| format!("`--sendmail {program}` can't be run: {err}"))?;
+    let from = flags.from()?.into_text();
+    let timeout = flags.delivery_timeout;
+    let sendmail = Sendmail::new(program.to_owned(), from.into(), timeout, clock);
+    let one = || -> Box<dyn Transport + Send> { Box::new(sendmail.clone()) };
+    Post::start((0..SENDMAILS).map(|_| one()).collect(), timeout)
+        .map_err(|err| format!("no threads to carry mail: {err}"))
 }
 
 fn warn(desk: &mut Desk, flags: &ServeFlags, warnings: &[String]) {
@@ -111,7 +131,7 @@ fn warn(desk: &mut Desk, flags: &ServeFlags, warnings: &[String]) {
     }
     if flags.process.simulate.is_some() {
         desk.tell(&Event::Simulated);
-    } else if flags.mail.outbox.is_none() {
+    } else if flags.mail.route() == Ok(Route::Outbox(OUTBOX)) && flags.mail.outbox.is_none() {
         let warning = "no mail server is configured: messages are written to ./outbox";
         desk.tell(&Event::Setting { warning });
     }

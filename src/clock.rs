@@ -49,7 +49,7 @@ pub fn secs_up(span: Duration) -> u64 {
 }
 
 /// Tells the time.
-pub trait Clock {
+pub trait Clock: std::fmt::Debug {
     /// The monotonic clock: for lives, waits and windows.
     fn now(&self) -> Moment;
 
@@ -70,7 +70,7 @@ pub fn datable(time: SystemTime) -> SystemTime {
 pub struct NoRandomness;
 
 /// Gives bytes that nobody can foretell.
-pub trait Random {
+pub trait Random: std::fmt::Debug {
     /// Fills `bytes`.
     ///
     /// # Errors

@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! main ── cli ──► serve ──► protocol ──► engine ──► session, budget, code, policy
-//!                   └──► mail ──► compose, outbox       └──► clock (types and traits)
+//!                   └──► mail ──► compose, outbox,      └──► clock (types and traits)
+//!                                 post, sendmail
 //! ```
 //!
 //! Read it in the order of the modules below. Three rules hold it together, each kept by a test
@@ -23,7 +24,8 @@
 //! ([`protocol::parse`]), asks the [`engine`] to decide, has a letter written and carried by
 //! [`mail`] if the decision was to send one, tells the engine how that went, and has the outcome
 //! written ([`protocol::reply`]). All of it happens in the thread that read the line: nothing is
-//! handed over, nothing is locked.
+//! handed over, nothing is locked. Only a message that somebody else carries leaves for another
+//! thread ([`mail::post`]) and comes back as an event.
 //!
 //! # Where the secrets are
 //!

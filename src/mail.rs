@@ -1,15 +1,19 @@
 //! From a letter to a message, and the transports that carry it.
 //!
-//! [`compose`] writes the message, [`text`] holds its words, [`outbox`] is the transport for tests
-//! and for whoever picks messages up from a directory. The only place that knows the mail library.
+//! [`compose`] writes the message, [`text`] holds its words. [`outbox`] is the transport for tests
+//! and for whoever picks messages up from a directory; [`sendmail`] hands them to the mail system of
+//! this machine, in threads of their own ([`post`]). The only place that knows the mail library.
 
 pub mod compose;
 pub mod outbox;
+pub mod post;
+pub mod sendmail;
 pub mod text;
 
 use zeroize::Zeroizing;
 
 use crate::engine::{Delivery, Failure};
+use post::Post;
 
 /// A message, ready to be carried. It holds a code, so it is wiped when dropped and can't be printed.
 pub struct Message {
@@ -45,8 +49,45 @@ pub struct DeliveryError {
     pub reason: String,
 }
 
+/// Who carries messages.
+#[derive(Debug)]
+pub enum Carrier {
+    /// A transport that is done at once.
+    Here(Box<dyn Transport>),
+    /// Transports that somebody else's machine may hold up.
+    Away(Post),
+}
+
+impl Carrier {
+    /// The name of the transport in replies.
+    #[must_use]
+    pub fn via(&self) -> &'static str {
+        match self {
+            Self::Here(transport) => transport.via(),
+            Self::Away(post) => post.via(),
+        }
+    }
+
+    /// The threads that carry, if there are any.
+    #[must_use]
+    pub const fn post(&self) -> Option<&Post> {
+        match self {
+            Self::Here(_) => None,
+            Self::Away(post) => Some(post),
+        }
+    }
+
+    /// As [`Carrier::post`], to be spoken to.
+    pub const fn post_mut(&mut self) -> Option<&mut Post> {
+        match self {
+            Self::Here(_) => None,
+            Self::Away(post) => Some(post),
+        }
+    }
+}
+
 /// Carries messages.
-pub trait Transport {
+pub trait Transport: std::fmt::Debug {
     /// The name of this transport in replies: `outbox`, `smtp`, `sendmail`.
     fn via(&self) -> &'static str;
 

@@ -1,7 +1,7 @@
 //! The loop: bytes → lines → commands → replies.
 //!
 //! One thread reads, decides and answers, so that nothing is handed over on the way and no lock is
-//! held. It waits only in `poll`, for input, for room on stdout, and for signals; replies are
+//! held. It waits only in `poll`: for input, room on stdout, mail that has fared somehow, signals. Replies are
 //! written whenever it would otherwise wait.
 
 pub mod desk;
@@ -14,9 +14,11 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use smallvec::SmallVec;
 
 use crate::clock::{Clock, Moment};
 use crate::log::Event;
+use crate::mail::post::Post;
 use desk::Desk;
 use lines::{Line, Lines};
 use replies::{REPLIES_MAX, Replies};
@@ -24,6 +26,8 @@ use signals::Signals;
 
 /// After a signal, this long is waited for replies to be taken.
 const GRACE: Duration = Duration::from_secs(5);
+/// After a signal, this long is waited for mail that is under way.
+const MAIL_GRACE: Duration = Duration::from_millis(4_500);
 /// Records that are forgotten between two waits.
 const TIDY_PER_WAIT: usize = 1_024;
 /// While anything is kept that time could change, this is the longest wait, so that what is
@@ -54,6 +58,7 @@ pub fn run(desk: &mut Desk, clock: &dyn Clock) -> io::Result<End> {
         }
         Err(Stop::Broken(stream, err)) => {
             desk.tell(&Event::Broken { stream, reason: &err.to_string() });
+            linger(desk, clock)?;
             End::Broken
         }
         Err(Stop::Failed(err)) => return Err(err),
@@ -75,24 +80,37 @@ fn converse(desk: &mut Desk, clock: &dyn Clock, signals: &Signals) -> Result<(),
     let mut ended = false;
     let mut stopped: Option<Moment> = None;
     loop {
+        desk.collect(replies.queue());
         let all_answered = answer(desk, &mut lines, &mut replies, REPLIES_MAX)?;
         lines.wipe();
         flush(&mut replies)?;
-        if !all_answered && !replies.are_full() {
+        if !all_answered && !replies.are_full() && !desk.is_full() {
             continue;
         }
-        if all_answered && replies.waiting() == 0 && (ended || stopped.is_some()) {
+        let is_over = all_answered && (ended || stopped.is_some());
+        if is_over && desk.is_idle() && replies.waiting() == 0 {
             return Ok(());
         }
-        let left = stopped.map(|since| clock.now().until(since + GRACE));
-        if left.is_some_and(|left| left.is_zero()) {
+        let left = |grace| stopped.map(|since| clock.now().until(since + grace));
+        if left(GRACE).is_some_and(|left| left.is_zero()) {
             let err = io::Error::other("the last replies were not taken in time");
             return Err(Stop::Broken("stdout", err));
         }
+        if !desk.is_idle() && left(MAIL_GRACE).is_some_and(|left| left.is_zero()) {
+            desk.give_up(replies.queue());
+            continue;
+        }
         desk.tidy(TIDY_PER_WAIT);
-        let want_input = all_answered && !ended && stopped.is_none();
-        let longest = left.or_else(|| (!desk.is_empty()).then_some(TIDY_EVERY));
-        let ready = wait(signals, want_input, replies.waiting() > 0, stopped.is_some(), longest)?;
+        let tidy = (!desk.is_empty()).then_some(TIDY_EVERY);
+        let stale = desk.post().and_then(Post::next_stale).map(|at| clock.now().until(at));
+        let mail = left(MAIL_GRACE).filter(|_| !desk.is_idle());
+        let ready = wait(&Wish {
+            signals: stopped.is_none().then_some(signals),
+            input: all_answered && !ended && stopped.is_none(),
+            room: replies.waiting() > 0,
+            mail: desk.post(),
+            longest: [tidy, stale, mail, left(GRACE)].into_iter().flatten().min(),
+        })?;
         if let (Some(signal), None) = (signals.received(), stopped) {
             desk.tell(&Event::Signalled { signal });
             stopped = Some(clock.now());
@@ -107,6 +125,26 @@ fn converse(desk: &mut Desk, clock: &dyn Clock, signals: &Signals) -> Result<(),
     }
 }
 
+/// Lets mail that is under way be finished, though nobody will hear of it.
+fn linger(desk: &mut Desk, clock: &dyn Clock) -> io::Result<()> {
+    let until = clock.now() + GRACE;
+    let mut unheard = Vec::new();
+    desk.close(None, &mut unheard);
+    while let Some(post) = desk.post().filter(|post| post.under_way() > 0) {
+        let left = clock.now().until(until);
+        if left.is_zero() {
+            break;
+        }
+        let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
+        match poll(&mut [PollFd::new(post, PollFlags::IN)], Some(&timeout)) {
+            Ok(_) | Err(Errno::INTR) => desk.collect(&mut unheard),
+            Err(err) => return Err(err.into()),
+        }
+        unheard.clear();
+    }
+    Ok(())
+}
+
 /// Answers the lines that were read, until `limit` bytes of replies wait. True if that was all.
 fn answer(
     desk: &mut Desk,
@@ -114,7 +152,7 @@ fn answer(
     replies: &mut Replies,
     limit: usize,
 ) -> Result<bool, Stop> {
-    while replies.held() < limit {
+    while replies.held() < limit && (limit == usize::MAX || !desk.is_full()) {
         let number = lines.number() + 1;
         match lines.next() {
             Some(Line::Text(line)) => desk.line(line, number, replies.queue()),
@@ -132,9 +170,11 @@ fn answer(
 fn finish(desk: &mut Desk, lines: &mut Lines, replies: &mut Replies) -> Result<(), Stop> {
     answer(desk, lines, replies, usize::MAX)?;
     lines.finish();
-    if let Some(Line::Text(line)) = lines.next() {
-        desk.shut(line, replies.queue());
-    }
+    let unfinished = match lines.next() {
+        Some(Line::Text(line)) => Some(line),
+        _ => None,
+    };
+    desk.close(unfinished, replies.queue());
     Ok(())
 }
 
@@ -158,38 +198,41 @@ fn read(lines: &mut Lines) -> Result<bool, Stop> {
     }
 }
 
+/// What is waited for.
+struct Wish<'a> {
+    /// Once stopped, a signal need not be told: the next one ends the process by itself.
+    signals: Option<&'a Signals>,
+    input: bool,
+    room: bool,
+    mail: Option<&'a Post>,
+    longest: Option<Duration>,
+}
+
 /// What became of one wait.
 struct Ready {
     input: bool,
     stdout_broke: bool,
 }
 
-fn wait(
-    signals: &Signals,
-    want_input: bool,
-    want_room: bool,
-    stopped: bool,
-    longest: Option<Duration>,
-) -> Result<Ready, Stop> {
+fn wait(wish: &Wish<'_>) -> Result<Ready, Stop> {
     let (stdin, stdout) = (rustix::stdio::stdin(), rustix::stdio::stdout());
-    let room = if want_room { PollFlags::OUT } else { PollFlags::empty() };
-    let mut fds = [
-        PollFd::new(signals, PollFlags::IN),
-        PollFd::new(&stdout, room),
-        PollFd::new(&stdin, PollFlags::IN),
-    ];
+    let room = if wish.room { PollFlags::OUT } else { PollFlags::empty() };
+    let mut fds = SmallVec::<[PollFd<'_>; 4]>::new();
+    fds.push(PollFd::new(&stdout, room));
     // Without a wish for input, stdin is left out: its end would be told again and again.
-    // Once stopped, a signal need not be told: the next one ends the process by itself.
-    let first = usize::from(stopped);
-    let watched = if want_input { &mut fds[first..] } else { &mut fds[first..2] };
-    let timeout = longest.and_then(|longest| Timespec::try_from(longest).ok());
-    match poll(watched, timeout.as_ref()) {
+    if wish.input {
+        fds.push(PollFd::new(&stdin, PollFlags::IN));
+    }
+    fds.extend(wish.signals.map(|signals| PollFd::new(signals, PollFlags::IN)));
+    fds.extend(wish.mail.map(|post| PollFd::new(post, PollFlags::IN)));
+    let timeout = wish.longest.and_then(|longest| Timespec::try_from(longest).ok());
+    match poll(&mut fds, timeout.as_ref()) {
         Ok(_) | Err(Errno::INTR) => {}
         Err(err) => return Err(Stop::Failed(err.into())),
     }
     let broke = PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL;
     Ok(Ready {
-        input: want_input && !fds[2].revents().is_empty(),
-        stdout_broke: fds[1].revents().intersects(broke),
+        input: wish.input && !fds[1].revents().is_empty(),
+        stdout_broke: fds[0].revents().intersects(broke),
     })
 }

@@ -15,9 +15,13 @@ use crate::mail::compose::Sender;
 use crate::protocol::help;
 
 /// Where messages are written when nothing else is configured.
-const OUTBOX: &str = "./outbox";
+pub const OUTBOX: &str = "./outbox";
 /// The sender when none is configured. Mail that leaves this machine needs a real one.
 const FROM: &str = "verification@otpd.example";
+
+/// How long a mail may take from leaving the queue to its answer, and wait in the queue.
+const DELIVERY_TIMEOUT: RangeInclusive<Duration> =
+    Duration::from_secs(3)..=Duration::from_secs(300);
 
 /// E-mail verification as a subprocess.
 ///
@@ -95,29 +99,63 @@ pub struct MailFlags {
     /// to, is refused.
     #[arg(long, value_name = "DIR", env = "OTPD_OUTBOX")]
     pub outbox: Option<String>,
-    /// The address that messages are from
-    #[arg(long, value_name = "ADDRESS", env = "OTPD_FROM", default_value = FROM)]
-    pub from: String,
+    /// Hand messages to the program at PATH, as `PATH -i -f FROM -- TO`, four at a time
+    ///
+    /// The message is on its standard input. Exit status 0 is sent, 75 may be tried again later, any
+    /// other is refused; one that has not ended in time is ended, and its mail is uncertain.
+    #[arg(long, value_name = "PATH", env = "OTPD_SENDMAIL")]
+    pub sendmail: Option<String>,
+    /// The address that messages are from; required with --sendmail [default:
+    /// verification@otpd.example]
+    #[arg(long, value_name = "ADDRESS", env = "OTPD_FROM")]
+    pub from: Option<String>,
+    /// How long a mail may take, and wait before that, 3–300 seconds
+    #[arg(long, value_name = "SECONDS", env = "OTPD_DELIVERY_TIMEOUT", default_value = "30")]
+    #[arg(value_parser = |text: &str| span(text, &DELIVERY_TIMEOUT))]
+    pub delivery_timeout: Duration,
     /// Who asks for the code, in the words of the message
     #[arg(long, value_name = "NAME", env = "OTPD_PRODUCT", default_value = "otpd")]
     pub product: String,
 }
 
+/// Where mail goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route<'a> {
+    /// Into a directory.
+    Outbox(&'a str),
+    /// To a program.
+    Sendmail(&'a str),
+}
+
 impl MailFlags {
+    /// Where mail goes.
+    ///
+    /// # Errors
+    /// A sentence, if it would go to more than one place, or comes from nobody.
+    pub fn route(&self) -> Result<Route<'_>, String> {
+        match (&self.outbox, &self.sendmail) {
+            (Some(_), Some(_)) => Err("`--outbox` and `--sendmail` can't both be used".to_owned()),
+            (None, Some(_)) if self.from.is_none() => Err("`--sendmail` needs `--from`".to_owned()),
+            (None, Some(program)) => Ok(Route::Sendmail(program)),
+            (outbox, None) => Ok(Route::Outbox(outbox.as_deref().unwrap_or(OUTBOX))),
+        }
+    }
+
+    /// The address that messages are from.
+    ///
+    /// # Errors
+    /// A sentence, if mail can't be sent to it.
+    pub fn from(&self) -> Result<Address, String> {
+        Address::parse(self.from.as_deref().unwrap_or(FROM))
+            .map_err(|_| "`--from` is not an address that mail can be sent to".to_owned())
+    }
+
     /// The sender of every message.
     ///
     /// # Errors
     /// A sentence, if the address or the name can't be used.
     pub fn sender(&self) -> Result<Sender, String> {
-        let from = Address::parse(&self.from)
-            .map_err(|_| "`--from` is not an address that mail can be sent to".to_owned())?;
-        Sender::new(&from, &self.product).map_err(|why| format!("`--product`: {why}"))
-    }
-
-    /// The directory of messages.
-    #[must_use]
-    pub fn outbox_path(&self) -> &str {
-        self.outbox.as_deref().unwrap_or(OUTBOX)
+        Sender::new(&self.from()?, &self.product).map_err(|why| format!("`--product`: {why}"))
     }
 }
 

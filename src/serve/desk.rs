@@ -1,23 +1,30 @@
-//! A line in, a reply line out.
+//! A line in, a reply line out: at once, or when the mail that it asked for has fared somehow.
 
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use crate::address::mask;
 use crate::clock::{Clock, Moment, NoRandomness, Random};
-use crate::engine::Guess;
 use crate::engine::policy::Policy;
-use crate::engine::{Engine, Failure, Issue, Letter, Refusal, Ticket};
+use crate::engine::{Delivery, Engine, Failure, Guess, Issue, Letter, Refusal, Ticket};
 use crate::log::{Event, Level, Log};
 use crate::mail::compose::{Composer, Sender};
-use crate::mail::{Receipt, Transport};
-use crate::protocol::parse::{Terms, parse};
+use crate::mail::post::{Number, Outcome, Post};
+use crate::mail::{Carrier, DeliveryError, Receipt};
+use crate::protocol::parse::{Parsed, Terms, parse};
 use crate::protocol::reply::Reply;
 use crate::protocol::status::{Daemon, Tally};
-use crate::protocol::{Request, Word};
+use crate::protocol::{Request, RequestId, Word};
 use crate::simulate::StoppedClock;
 
 use super::replies::REPLIES_MAX;
+
+/// Bytes of lines that wait for an untagged one before them. When they are more, no further input
+/// is taken.
+const HELD_MAX: usize = 16 << 20;
 
 /// Where commands are carried out: the engine, the mail, and what both are handed.
 pub struct Desk {
@@ -26,18 +33,42 @@ pub struct Desk {
     outside: Outside,
     tally: Tally,
     log: Log,
+    /// Mails whose outcome has not come.
+    under_way: HashMap<Number, UnderWay>,
+    /// Whether an untagged command waits for its mail; those behind it wait for its reply.
+    is_busy: bool,
+    /// Whether those that wait are not begun any more.
+    is_closing: bool,
+    held: VecDeque<Held>,
+    held_bytes: usize,
 }
 
 /// What the desk is handed: time, chance, and a way to send mail.
+#[derive(Debug)]
 pub struct Outside {
     /// Tells the time.
     pub clock: Rc<dyn Clock>,
     /// Gives bytes.
     pub random: Box<dyn Random>,
     /// Carries messages.
-    pub transport: Box<dyn Transport>,
+    pub carrier: Carrier,
     /// The clock once more, if `advance` may move it.
     pub simulated: Option<StoppedClock>,
+}
+
+/// A mail whose outcome has not come, and who waits for it.
+#[derive(Debug)]
+struct UnderWay {
+    ticket: Ticket,
+    id: Option<Box<str>>,
+    masked_to: String,
+}
+
+/// An untagged line that waits for its turn, and its number.
+struct Held {
+    number: u64,
+    /// None if it was too long to be kept.
+    line: Option<Zeroizing<Vec<u8>>>,
 }
 
 impl Desk {
@@ -53,20 +84,33 @@ impl Desk {
     ) -> Result<Self, NoRandomness> {
         let engine = Engine::new(policy, &mut *outside.random)?;
         let composer = Composer::new(sender, &mut *outside.random)?;
-        Ok(Self { engine, composer, outside, tally: Tally::default(), log })
+        Ok(Self {
+            engine,
+            composer,
+            outside,
+            tally: Tally::default(),
+            log,
+            under_way: HashMap::new(),
+            is_busy: false,
+            is_closing: false,
+            held: VecDeque::new(),
+            held_bytes: 0,
+        })
     }
 
-    /// Carries out one line and writes its reply; a line of blanks has none.
+    /// Carries out one line and writes its reply, if it is not to wait; a line of blanks has none.
     pub fn line(&mut self, line: &[u8], number: u64, out: &mut Vec<u8>) {
         if is_blank(line) {
             return;
         }
-        let parsed = parse(line, &self.terms());
-        let reply = Reply::to(parsed.id, out);
-        match parsed.request {
-            Ok(request) => self.carry_out(request, reply),
+        let Parsed { id, request } = parse(line, &self.terms());
+        if self.is_busy && id.is_none() {
+            return self.hold(Some(line), number);
+        }
+        match request {
+            Ok(request) => self.carry_out(request, id, out),
             Err(fault) => {
-                let word = reply.faulty(&fault, number);
+                let word = Reply::to(id, out).faulty(&fault, number);
                 self.count(word);
             }
         }
@@ -74,19 +118,73 @@ impl Desk {
 
     /// Answers a line that is too long. Its `id` is given back if it stood near the beginning.
     pub fn too_long(&mut self, start: &[u8], number: u64, out: &mut Vec<u8>) {
-        let parsed = parse(start, &self.terms());
-        let word = Reply::to(parsed.id, out).too_long(number);
+        let id = parse(start, &self.terms()).id;
+        if self.is_busy && id.is_none() {
+            return self.hold(None, number);
+        }
+        let word = Reply::to(id, out).too_long(number);
         self.count(word);
     }
 
-    /// Answers a line that can't be begun any more.
-    pub fn shut(&mut self, line: &[u8], out: &mut Vec<u8>) {
-        if is_blank(line) {
-            return;
+    /// Writes the replies to mails whose outcome has come, and carries out what waited for them.
+    pub fn collect(&mut self, out: &mut Vec<u8>) {
+        let now = self.outside.clock.now();
+        while let Some((number, outcome)) =
+            self.outside.carrier.post_mut().and_then(|post| post.take(now))
+        {
+            self.arrived(number, outcome, out);
         }
-        let parsed = parse(line, &self.terms());
-        let word = Reply::to(parsed.id, out).shutting_down();
-        self.count(word);
+    }
+
+    /// From here on, what waits for its turn is not begun any more, nor is a line whose end did
+    /// not come.
+    pub fn close(&mut self, unfinished: Option<&[u8]>, out: &mut Vec<u8>) {
+        self.is_closing = true;
+        if let Some(line) = unfinished.filter(|line| !is_blank(line)) {
+            let id = parse(line, &self.terms()).id;
+            if self.is_busy && id.is_none() {
+                self.hold(Some(line), 0);
+            } else {
+                self.shut(id, out);
+            }
+        }
+    }
+
+    /// Answers for the mails whose outcome has not come: those that no worker has begun with are
+    /// given back, and of the others nobody knows.
+    pub fn give_up(&mut self, out: &mut Vec<u8>) {
+        let mut numbers: Vec<Number> = self.under_way.keys().copied().collect();
+        numbers.sort_unstable();
+        for number in numbers {
+            let post = self.outside.carrier.post_mut();
+            if !post.is_some_and(|post| post.withdraw(number)) {
+                let receipt = Receipt { delivery: Delivery::Uncertain, file: None };
+                self.arrived(number, Ok(receipt), out);
+            } else if let Some(UnderWay { ticket, id, .. }) = self.under_way.remove(&number) {
+                let failure = Failure { temporary: true, smtp: None };
+                let _ = self.engine.delivered(&ticket, Err(failure), self.outside.clock.now());
+                self.shut(id.as_deref().map(RequestId::from_kept), out);
+                self.resume(id.is_none(), out);
+            }
+        }
+    }
+
+    /// Whether nothing waits for the outcome of a mail.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.under_way.is_empty() && self.held.is_empty()
+    }
+
+    /// Whether so many lines wait for their turn that no further input must be taken.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.held_bytes >= HELD_MAX
+    }
+
+    /// The threads that carry mail, if there are any.
+    #[must_use]
+    pub const fn post(&self) -> Option<&Post> {
+        self.outside.carrier.post()
     }
 
     /// Forgets what is due, about `most` records of each kind.
@@ -114,28 +212,29 @@ impl Desk {
     /// The name of the transport.
     #[must_use]
     pub fn via(&self) -> &'static str {
-        self.outside.transport.via()
+        self.outside.carrier.via()
     }
 
     fn terms(&self) -> Terms {
         Terms { ttl: self.engine.policy().ttl, simulated: self.outside.simulated.is_some() }
     }
 
-    fn carry_out(&mut self, request: Request<'_>, reply: Reply<'_>) {
+    fn carry_out(&mut self, request: Request<'_>, id: Option<RequestId<'_>>, out: &mut Vec<u8>) {
         let now = self.outside.clock.now();
+        let reply = Reply::to(id, out);
         match request {
             Request::Issue { to, ttl, client, extras } => {
                 let issue = Issue { to, ttl, client: client.as_deref(), extras };
                 let letter = self.engine.issue(issue, now, &mut *self.outside.random);
                 let sent =
-                    letter.map(|letter| post(&letter, &mut self.composer, &mut self.outside));
-                self.posted(sent, reply);
+                    letter.map(|letter| send(&letter, &mut self.composer, &mut self.outside));
+                self.sent(sent, id, out);
             }
             Request::Resend { session } => {
                 let letter = self.engine.resend(&session, now);
                 let sent =
-                    letter.map(|letter| post(&letter, &mut self.composer, &mut self.outside));
-                self.posted(sent, reply);
+                    letter.map(|letter| send(&letter, &mut self.composer, &mut self.outside));
+                self.sent(sent, id, out);
             }
             Request::Verify { session, code, purpose } => {
                 let guess = Guess { code: code.as_str(), purpose: purpose.as_deref() };
@@ -156,11 +255,12 @@ impl Desk {
                 }
                 Err(refusal) => self.refused(&refusal, reply),
             },
-            Request::Status { session: Some(session) } => match self.engine.standing(&session, now)
-            {
-                Ok(standing) => reply.standing(&session, &standing),
-                Err(refusal) => self.refused(&refusal, reply),
-            },
+            Request::Status { session: Some(session) } => {
+                match self.engine.standing(&session, now) {
+                    Ok(standing) => reply.standing(&session, &standing),
+                    Err(refusal) => self.refused(&refusal, reply),
+                }
+            }
             Request::Status { session: None } => self.daemon(now, reply),
             Request::Unlock { to } => {
                 self.engine.unlock(&to);
@@ -175,54 +275,64 @@ impl Desk {
             }
         }
     }
-}
 
-fn is_blank(line: &[u8]) -> bool {
-    line.iter().all(|b| matches!(b, b' ' | b'\t'))
-}
+    /// A letter was sent, or is on its way, or was refused.
+    fn sent(&mut self, sent: Result<Sent, Refusal>, id: Option<RequestId<'_>>, out: &mut Vec<u8>) {
+        match sent {
+            Err(refusal) => self.refused(&refusal, Reply::to(id, out)),
+            Ok(Sent::Done(done)) => self.done(done, Reply::to(id, out)),
+            Ok(Sent::UnderWay { number, ticket, masked_to }) => {
+                self.is_busy |= id.is_none();
+                let id = id.map(|id| id.as_json().into());
+                self.under_way.insert(number, UnderWay { ticket, id, masked_to });
+            }
+        }
+    }
 
-/// How a letter fared.
-struct Posted {
-    ticket: Ticket,
-    outcome: Result<Receipt, Lost>,
-}
-
-/// Why a letter certainly did not go out.
-enum Lost {
-    Unwritten(NoRandomness),
-    Undelivered { failure: Failure, reason: String, masked_to: String },
-}
-
-/// Writes a letter's message and has it carried.
-fn post(letter: &Letter<'_>, composer: &mut Composer, outside: &mut Outside) -> Posted {
-    let written = composer.compose(letter, &*outside.clock, &mut *outside.random);
-    let outcome = written.map_err(Lost::Unwritten).and_then(|message| {
-        outside.transport.carry(&message).map_err(|err| Lost::Undelivered {
-            failure: err.failure,
-            reason: err.reason,
-            masked_to: mask(letter.to),
-        })
-    });
-    Posted { ticket: letter.ticket, outcome }
-}
-
-impl Desk {
-    fn posted(&mut self, sent: Result<Posted, Refusal>, reply: Reply<'_>) {
-        let Posted { ticket, outcome } = match sent {
-            Ok(posted) => posted,
-            Err(refusal) => return self.refused(&refusal, reply),
+    fn arrived(&mut self, number: Number, outcome: Outcome, out: &mut Vec<u8>) {
+        let Some(UnderWay { ticket, id, masked_to }) = self.under_way.remove(&number) else {
+            return;
         };
+        let outcome = outcome.map_err(|err| Lost::Undelivered { err, masked_to });
+        let reply = Reply::to(id.as_deref().map(RequestId::from_kept), out);
+        self.done(Done { ticket, outcome }, reply);
+        self.resume(id.is_none(), out);
+    }
+
+    /// Goes on with the lines that waited for an untagged reply, if that was it.
+    fn resume(&mut self, was_untagged: bool, out: &mut Vec<u8>) {
+        self.is_busy &= !was_untagged;
+        while !self.is_busy
+            && let Some(Held { number, line }) = self.held.pop_front()
+        {
+            self.held_bytes -= line.as_ref().map_or(0, |line| line.len());
+            match line {
+                _ if self.is_closing => self.shut(None, out),
+                Some(line) => self.line(&line, number, out),
+                None => self.too_long(&[], number, out),
+            }
+        }
+    }
+
+    fn hold(&mut self, line: Option<&[u8]>, number: u64) {
+        self.held_bytes += line.map_or(0, <[u8]>::len);
+        let line = line.map(|line| Zeroizing::new(line.to_vec()));
+        self.held.push_back(Held { number, line });
+    }
+
+    fn shut(&mut self, id: Option<RequestId<'_>>, out: &mut Vec<u8>) {
+        let word = Reply::to(id, out).shutting_down();
+        self.count(word);
+    }
+
+    fn done(&mut self, Done { ticket, outcome }: Done, reply: Reply<'_>) {
         let now = self.outside.clock.now();
         match outcome {
             Ok(receipt) => match self.engine.delivered(&ticket, Ok(receipt.delivery), now) {
                 Ok(mailed) => {
-                    let via = self.outside.transport.via();
-                    reply.mailed(&mailed, via, receipt.file.as_deref());
-                    let count = if ticket.is_first() {
-                        &mut self.tally.issued
-                    } else {
-                        &mut self.tally.resent
-                    };
+                    reply.mailed(&mailed, self.outside.carrier.via(), receipt.file.as_deref());
+                    let first = ticket.is_first();
+                    let count = if first { &mut self.tally.issued } else { &mut self.tally.resent };
                     *count += 1;
                     self.tell_ok();
                 }
@@ -233,7 +343,7 @@ impl Desk {
                 let _ = self.engine.delivered(&ticket, Err(failure), now);
                 self.refused(&Refusal::Internal, reply);
             }
-            Err(Lost::Undelivered { failure, reason, masked_to }) => {
+            Err(Lost::Undelivered { err: DeliveryError { failure, reason }, masked_to }) => {
                 let _ = self.engine.delivered(&ticket, Err(failure), now);
                 self.tell(&Event::MailFailed {
                     to: &masked_to,
@@ -247,13 +357,15 @@ impl Desk {
 
     fn daemon(&mut self, now: Moment, reply: Reply<'_>) {
         let live = self.engine.live(now);
+        let queued = self.post().map_or(0, Post::queued);
+        let in_flight = self.post().map_or(0, Post::under_way).saturating_sub(queued);
         reply.daemon(&Daemon {
             simulated: self.outside.simulated.is_some(),
-            via: self.outside.transport.via(),
+            via: self.outside.carrier.via(),
             uptime: Moment::START.until(now),
             live,
-            queued: 0,
-            in_flight: 0,
+            queued: queued as u64,
+            in_flight: in_flight as u64,
             replies_max: REPLIES_MAX as u64,
             tally: &self.tally,
             policy: self.engine.policy(),
@@ -289,14 +401,50 @@ impl Desk {
     }
 }
 
+fn is_blank(line: &[u8]) -> bool {
+    line.iter().all(|b| matches!(b, b' ' | b'\t'))
+}
+
+/// A letter that was handed to whoever carries it.
+enum Sent {
+    Done(Done),
+    UnderWay { number: Number, ticket: Ticket, masked_to: String },
+}
+
+/// How a letter fared.
+struct Done {
+    ticket: Ticket,
+    outcome: Result<Receipt, Lost>,
+}
+
+/// Why a letter certainly did not go out.
+enum Lost {
+    Unwritten(NoRandomness),
+    Undelivered { err: DeliveryError, masked_to: String },
+}
+
+/// Writes a letter's message and hands it to whoever carries it.
+fn send(letter: &Letter<'_>, composer: &mut Composer, outside: &mut Outside) -> Sent {
+    let ticket = letter.ticket;
+    let message = match composer.compose(letter, &*outside.clock, &mut *outside.random) {
+        Ok(message) => message,
+        Err(err) => return Sent::Done(Done { ticket, outcome: Err(Lost::Unwritten(err)) }),
+    };
+    let outcome = match &mut outside.carrier {
+        Carrier::Here(transport) => transport.carry(&message),
+        Carrier::Away(post) => match post.send(message, outside.clock.now()) {
+            Ok(number) => {
+                return Sent::UnderWay { number, ticket, masked_to: mask(letter.to) };
+            }
+            Err(err) => Err(err),
+        },
+    };
+    let outcome = outcome.map_err(|err| Lost::Undelivered { err, masked_to: mask(letter.to) });
+    Sent::Done(Done { ticket, outcome })
+}
+
 impl std::fmt::Debug for Desk {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Desk").field("tally", &self.tally).finish_non_exhaustive()
-    }
-}
-
-impl std::fmt::Debug for Outside {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Outside").field("via", &self.transport.via()).finish_non_exhaustive()
     }
 }

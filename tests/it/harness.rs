@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use otpd::cli::flags::{Cli, Command as CliCommand};
 use otpd::log::{Format, Level, Log};
+use otpd::mail::Carrier;
 use otpd::mail::outbox::Outbox;
 use otpd::serve::desk::{Desk, Outside};
 use otpd::simulate::{Seeded, StoppedClock};
@@ -36,7 +37,7 @@ impl World {
         let outside = Outside {
             clock: Rc::new(clock.clone()),
             random: Box::new(Seeded::new(SEED)),
-            transport: Box::new(transport),
+            carrier: Carrier::Here(Box::new(transport)),
             simulated: Some(clock),
         };
         let log = Log::new(Level::Off, Format::Text, Box::new(|_| {}));

@@ -6,5 +6,7 @@ mod papers;
 mod process;
 mod readme_example;
 mod rules;
+mod sendmail;
+mod talk;
 mod transcripts;
 mod walls;

@@ -1,100 +1,23 @@
 //! The process: pipes, ends, signals, limits. Against the real binary and the real clock.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::ops::{Deref, DerefMut};
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use predicates::prelude::*;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::PipeFlags;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 use crate::harness::{Binary, code_in, field, mails, other_code};
+use crate::talk::{Reaped, Talk};
 
 /// A user that owns nothing.
 const NOBODY: u32 = 65_534;
-
-/// A process that does not outlive its test, however that ends.
-struct Reaped(Child);
-
-impl Drop for Reaped {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Deref for Reaped {
-    type Target = Child;
-
-    fn deref(&self) -> &Child {
-        &self.0
-    }
-}
-
-impl DerefMut for Reaped {
-    fn deref_mut(&mut self) -> &mut Child {
-        &mut self.0
-    }
-}
-
-/// A daemon that is spoken to a line at a time.
-struct Talk {
-    binary: Option<Binary>,
-    child: Reaped,
-    stdin: Option<ChildStdin>,
-    stdout: BufReader<ChildStdout>,
-}
-
-impl Talk {
-    /// A daemon with an outbox of its own.
-    fn new(args: &[&str]) -> Self {
-        let binary = Binary::new();
-        let talk = Self::with(binary.serve(args));
-        Self { binary: Some(binary), ..talk }
-    }
-
-    fn with(mut child: Child) -> Self {
-        let stdin = child.stdin.take();
-        let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
-        Self { binary: None, child: Reaped(child), stdin, stdout }
-    }
-
-    fn send(&mut self, bytes: &str) {
-        self.stdin.as_mut().expect("open").write_all(bytes.as_bytes()).expect("taken");
-    }
-
-    fn hear(&mut self) -> String {
-        let mut line = String::new();
-        self.stdout.read_line(&mut line).expect("a line");
-        line
-    }
-
-    fn ask(&mut self, line: &str) -> String {
-        self.send(&format!("{line}\n"));
-        self.hear()
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).expect("it lives");
-    }
-
-    /// Everything else that is said, how it ended, and what stood on stderr.
-    fn end(mut self) -> (String, ExitStatus, String) {
-        drop(self.stdin.take());
-        let (mut rest, mut log) = (String::new(), String::new());
-        self.stdout.read_to_string(&mut rest).expect("text");
-        if let Some(mut stderr) = self.child.stderr.take() {
-            stderr.read_to_string(&mut log).expect("text");
-        }
-        (rest, self.child.wait().expect("it ends"), log)
-    }
-}
 
 fn high_water_kib(child: &Child) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", child.id())).expect("it lives");
@@ -488,10 +411,12 @@ fn settings_come_from_flags_and_from_the_environment() {
         .success()
         .stdout(predicate::str::starts_with("{\"digits\":7,"));
     binary.assert(&["policy"]).env("OTPD_ATTEMPTS", "0").assert().code(2);
-    for name in ["OTPD_SMTP_URL", "OTPD_SENDMAIL"] {
-        let mut serve = binary.assert(&["serve", "--simulate", "1", "--outbox", "o"]);
-        let refused = serve.env(name, "smtp://127.0.0.1").assert().code(2);
-        refused.stdout("").stderr(predicate::str::contains(name));
+    for (name, value) in [("OTPD_SMTP_URL", "smtp://127.0.0.1"), ("OTPD_SENDMAIL", "/bin/true")] {
+        for args in [&["--simulate", "1"][..], &["--outbox", "o"]] {
+            let mut serve = binary.assert(&["serve", "--from", "a@x.org"]);
+            let refused = serve.args(args).env(name, value).assert().code(2);
+            refused.stdout("").stderr(predicate::str::is_empty().not());
+        }
     }
     let long = binary.assert(&["serve", "--ttl", "1h", "--outbox", "o"]).assert().success();
     long.stderr(predicate::str::contains("3600 s"));

@@ -1,0 +1,194 @@
+//! Carries messages in threads of their own, so that nobody waits for somebody else's mail server.
+//!
+//! A bounded queue in front of a few workers, each with a transport of its own. What became of a
+//! message comes back as an event that can be polled for.
+
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::{DeliveryError, Message, Receipt, Transport};
+use crate::clock::Moment;
+use crate::engine::Failure;
+
+/// Messages that may wait for a worker. At 1.5 KB each that is 1.5 MB; who comes later is told to.
+const QUEUE_MAX: usize = 1_000;
+
+/// The number of a message that was handed to a [`Post`].
+pub type Number = u64;
+
+/// What became of a message.
+pub type Outcome = Result<Receipt, DeliveryError>;
+
+/// A queue and its workers.
+pub struct Post {
+    via: &'static str,
+    queue: Arc<Queue>,
+    outcomes: Receiver<(Number, Outcome)>,
+    bell: UnixStream,
+    patience: Duration,
+    given: Number,
+    under_way: usize,
+}
+
+/// What waits for a worker.
+#[derive(Default)]
+struct Queue {
+    jobs: Mutex<VecDeque<Job>>,
+    arrived: Condvar,
+}
+
+struct Job {
+    number: Number,
+    message: Message,
+    /// When it has waited too long.
+    stale_at: Moment,
+}
+
+impl Queue {
+    /// A worker that panicked ends the process, so no lock is ever poisoned; if it were, what it
+    /// guards is whole all the same.
+    fn jobs(&self) -> MutexGuard<'_, VecDeque<Job>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next(&self) -> Job {
+        let mut jobs = self.jobs();
+        loop {
+            match jobs.pop_front() {
+                Some(job) => return job,
+                None => jobs = self.arrived.wait(jobs).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+}
+
+impl Post {
+    /// Starts one worker for each transport. A message waits for one no longer than `patience`.
+    ///
+    /// # Errors
+    /// What the system says when there is no thread to be had.
+    pub fn start(
+        transports: Vec<Box<dyn Transport + Send>>,
+        patience: Duration,
+    ) -> io::Result<Self> {
+        let via = transports.first().map_or("", |transport| transport.via());
+        let queue = Arc::new(Queue::default());
+        let (sender, outcomes) = channel();
+        let (bell, ringer) = UnixStream::pair()?;
+        bell.set_nonblocking(true)?;
+        ringer.set_nonblocking(true)?;
+        for transport in transports {
+            let (queue, sender, ringer) = (Arc::clone(&queue), sender.clone(), ringer.try_clone()?);
+            let work = move || work(transport, &queue, &sender, ringer);
+            std::thread::Builder::new().name("otpd-mail".to_owned()).spawn(work)?;
+        }
+        Ok(Self { via, queue, outcomes, bell, patience, given: 0, under_way: 0 })
+    }
+
+    /// The name of its transports.
+    #[must_use]
+    pub const fn via(&self) -> &'static str {
+        self.via
+    }
+
+    /// Hands a message over. Its outcome comes later, under the number that is given back.
+    ///
+    /// # Errors
+    /// The queue is full.
+    pub fn send(&mut self, message: Message, now: Moment) -> Result<Number, DeliveryError> {
+        let mut jobs = self.queue.jobs();
+        if jobs.len() >= QUEUE_MAX {
+            return Err(undelivered("the queue is full"));
+        }
+        self.given += 1;
+        jobs.push_back(Job { number: self.given, message, stale_at: now + self.patience });
+        drop(jobs);
+        self.queue.arrived.notify_one();
+        self.under_way += 1;
+        Ok(self.given)
+    }
+
+    /// An outcome that has come, or that of a message that has waited too long.
+    pub fn take(&mut self, now: Moment) -> Option<(Number, Outcome)> {
+        // What rang the bell is taken from the channel below; one byte may stand for many.
+        let mut rung = [0; 64];
+        while (&self.bell).read(&mut rung).is_ok_and(|count| count == rung.len()) {}
+        let outcome = self.outcomes.try_recv().ok().or_else(|| self.stale(now));
+        self.under_way -= usize::from(outcome.is_some());
+        outcome
+    }
+
+    /// When the next message will have waited too long, if none is taken up before.
+    #[must_use]
+    pub fn next_stale(&self) -> Option<Moment> {
+        self.queue.jobs().front().map(|job| job.stale_at)
+    }
+
+    /// Takes a message back that no worker has begun with. False if one has.
+    pub fn withdraw(&mut self, number: Number) -> bool {
+        let mut jobs = self.queue.jobs();
+        let place = jobs.iter().position(|job| job.number == number);
+        let withdrawn = place.and_then(|place| jobs.remove(place)).is_some();
+        self.under_way -= usize::from(withdrawn);
+        withdrawn
+    }
+
+    /// Messages that wait for a worker.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.queue.jobs().len()
+    }
+
+    /// Messages whose outcome has not come, those that wait included.
+    #[must_use]
+    pub const fn under_way(&self) -> usize {
+        self.under_way
+    }
+
+    fn stale(&self, now: Moment) -> Option<(Number, Outcome)> {
+        let mut jobs = self.queue.jobs();
+        jobs.front().filter(|job| now >= job.stale_at)?;
+        let job = jobs.pop_front()?;
+        Some((job.number, Err(undelivered("it waited too long for a connection"))))
+    }
+}
+
+/// Becomes readable when an outcome has come.
+impl AsFd for Post {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.bell.as_fd()
+    }
+}
+
+impl std::fmt::Debug for Post {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Post").field("via", &self.via).finish_non_exhaustive()
+    }
+}
+
+/// The life of a worker: as long as somebody listens.
+fn work(
+    mut transport: Box<dyn Transport + Send>,
+    queue: &Queue,
+    outcomes: &Sender<(Number, Outcome)>,
+    mut ringer: UnixStream,
+) {
+    loop {
+        let job = queue.next();
+        let outcome = transport.carry(&job.message);
+        if outcomes.send((job.number, outcome)).is_err() {
+            return;
+        }
+        // A bell that is full of rings is heard all the same.
+        let _ = ringer.write(&[0]);
+    }
+}
+
+fn undelivered(reason: &str) -> DeliveryError {
+    DeliveryError { failure: Failure { temporary: true, smtp: None }, reason: reason.to_owned() }
+}
