@@ -105,8 +105,8 @@ pub struct MailFlags {
     /// other is refused; one that has not ended in time is ended, and its mail is uncertain.
     #[arg(long, value_name = "PATH", env = "OTPD_SENDMAIL")]
     pub sendmail: Option<String>,
-    /// The address that messages are from; required with --sendmail [default:
-    /// verification@otpd.example]
+    /// The address that messages are from; required with --sendmail, otherwise
+    /// verification@otpd.example if not given
     #[arg(long, value_name = "ADDRESS", env = "OTPD_FROM")]
     pub from: Option<String>,
     /// How long a mail may take, and wait before that, 3–300 seconds
