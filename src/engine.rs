@@ -221,9 +221,9 @@ impl Engine {
         self.book.live()
     }
 
-    /// Forgets what is due, at most about `most` records of each kind.
-    pub fn tidy(&mut self, now: Moment, most: usize) {
-        self.book.tidy(now, most);
+    /// Forgets what is due, at most about `most` records of each kind. True if there may be more.
+    pub fn tidy(&mut self, now: Moment, most: usize) -> bool {
+        self.book.tidy(now, most)
     }
 
     /// Whether nothing is kept that time could change.
@@ -279,8 +279,7 @@ impl Engine {
         let given = ledger.give_back(ticket.spent_at, now);
         // As if the session had never been. Its place is emptied when its time comes in the wheel.
         if ticket.is_first && session.noted_state() == State::Pending {
-            session.end(State::Void);
-            self.book.leave_live(ticket.slot);
+            self.book.void(ticket.slot);
         }
         if given
             && let Some(slot) = ticket.client.and_then(|client| self.book.find_client(&client))
@@ -345,6 +344,10 @@ impl Engine {
         let tidied = |more: bool| if more { Ok(()) } else { Err(Refusal::AtCapacity) };
         while self.book.live() >= self.policy.capacity || self.book.ended() >= remembered {
             tidied(self.book.tidy_session(now))?;
+        }
+        if new_address && self.book.addresses() >= remembered {
+            // An address is forgotten only after its sessions have left it.
+            while self.book.tidy_session(now) {}
         }
         while new_address && self.book.addresses() >= remembered {
             tidied(self.book.tidy_address(now))?;

@@ -28,6 +28,8 @@ use signals::Signals;
 const GRACE: Duration = Duration::from_secs(5);
 /// After a signal, this long is waited for mail that is under way.
 const MAIL_GRACE: Duration = Duration::from_millis(4_500);
+/// When the reader has gone, this long is waited for the writer to go as well.
+const PARTING: Duration = Duration::from_secs(1);
 /// Records that are forgotten between two waits.
 const TIDY_PER_WAIT: usize = 1_024;
 /// While anything is kept that time could change, this is the longest wait, so that what is
@@ -79,6 +81,7 @@ fn converse(desk: &mut Desk, clock: &dyn Clock, signals: &Signals) -> Result<(),
     let mut replies = Replies::to_stdout().map_err(|err| Stop::Broken("stdout", err))?;
     let mut ended = false;
     let mut stopped: Option<Moment> = None;
+    let mut deserted: Option<Moment> = None;
     loop {
         desk.collect(replies.queue());
         let all_answered = answer(desk, &mut lines, &mut replies, REPLIES_MAX)?;
@@ -100,16 +103,21 @@ fn converse(desk: &mut Desk, clock: &dyn Clock, signals: &Signals) -> Result<(),
             desk.give_up(replies.queue());
             continue;
         }
-        desk.tidy(TIDY_PER_WAIT);
-        let tidy = (!desk.is_empty()).then_some(TIDY_EVERY);
+        let is_behind = desk.tidy(TIDY_PER_WAIT);
+        let tidy = match is_behind {
+            true => Some(Duration::ZERO),
+            false => (!desk.is_empty()).then_some(TIDY_EVERY),
+        };
         let stale = desk.post().and_then(Post::next_stale).map(|at| clock.now().until(at));
         let mail = left(MAIL_GRACE).filter(|_| !desk.is_idle());
+        let alone = deserted.map(|since| clock.now().until(since + PARTING));
         let ready = wait(&Wish {
             signals: stopped.is_none().then_some(signals),
             input: all_answered && !ended && stopped.is_none(),
             room: replies.waiting() > 0,
             mail: desk.post(),
-            longest: [tidy, stale, mail, left(GRACE)].into_iter().flatten().min(),
+            stdout: deserted.is_none(),
+            longest: [tidy, stale, mail, left(GRACE), alone].into_iter().flatten().min(),
         })?;
         if let (Some(signal), None) = (signals.received(), stopped) {
             desk.tell(&Event::Signalled { signal });
@@ -118,8 +126,14 @@ fn converse(desk: &mut Desk, clock: &dyn Clock, signals: &Signals) -> Result<(),
         } else if ready.input {
             ended = !read(&mut lines)?;
         }
-        // A parent that is done closes both ends, in any order: that alone breaks nothing.
-        if ready.stdout_broke && !ended {
+        // A parent that is done closes both ends, in any order: that alone breaks nothing. One that
+        // goes on speaking, or stays, does.
+        if ready.stdout_broke && deserted.is_none() {
+            deserted = Some(clock.now());
+        }
+        let is_left = |since: Moment| clock.now() >= since + PARTING;
+        let is_waited_for = lines.has_bytes() || !desk.is_idle() || replies.waiting() > 0;
+        if !ended && deserted.is_some_and(|since| is_waited_for || is_left(since)) {
             return Err(Stop::Broken("stdout", io::ErrorKind::BrokenPipe.into()));
         }
     }
@@ -204,6 +218,8 @@ struct Wish<'a> {
     signals: Option<&'a Signals>,
     input: bool,
     room: bool,
+    /// Whether it would be news that stdout broke.
+    stdout: bool,
     mail: Option<&'a Post>,
     longest: Option<Duration>,
 }
@@ -218,10 +234,12 @@ fn wait(wish: &Wish<'_>) -> Result<Ready, Stop> {
     let (stdin, stdout) = (rustix::stdio::stdin(), rustix::stdio::stdout());
     let room = if wish.room { PollFlags::OUT } else { PollFlags::empty() };
     let mut fds = SmallVec::<[PollFd<'_>; 4]>::new();
-    fds.push(PollFd::new(&stdout, room));
-    // Without a wish for input, stdin is left out: its end would be told again and again.
+    // What is not wished for is left out: the end of a stream would be told again and again.
     if wish.input {
         fds.push(PollFd::new(&stdin, PollFlags::IN));
+    }
+    if wish.stdout {
+        fds.push(PollFd::new(&stdout, room));
     }
     fds.extend(wish.signals.map(|signals| PollFd::new(signals, PollFlags::IN)));
     fds.extend(wish.mail.map(|post| PollFd::new(post, PollFlags::IN)));
@@ -232,7 +250,7 @@ fn wait(wish: &Wish<'_>) -> Result<Ready, Stop> {
     }
     let broke = PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL;
     Ok(Ready {
-        input: wish.input && !fds[1].revents().is_empty(),
-        stdout_broke: fds[0].revents().intersects(broke),
+        input: wish.input && !fds[0].revents().is_empty(),
+        stdout_broke: wish.stdout && fds[usize::from(wish.input)].revents().intersects(broke),
     })
 }

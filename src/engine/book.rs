@@ -4,6 +4,8 @@
 //! ones of its address when it ends. An address and a client are forgotten when nothing of them
 //! counts any more. Who may do what is decided elsewhere.
 
+use std::time::Duration;
+
 use super::budget::{ClientLedger, Ledger};
 use super::code::Name;
 use super::policy::{DAY, HOUR};
@@ -11,6 +13,9 @@ use super::session::{Session, State};
 use super::table::{Named, Roll, Slot, Table};
 use super::wheel::{Link, Linked, Wheel};
 use crate::clock::Moment;
+
+/// When an address is looked at again whose sessions wait to be tidied.
+const SOON: Duration = Duration::from_secs(1);
 
 /// An address's record: its counters, under a name instead of the address itself.
 #[derive(Debug, Default)]
@@ -35,6 +40,8 @@ pub struct ClientRecord {
 #[derive(Debug)]
 pub struct Book {
     live: u32,
+    /// Sessions that never were, whose places are emptied when their time comes in the wheel.
+    void: usize,
     sessions: Table<Session>,
     addresses: Roll<AddressRecord>,
     clients: Roll<ClientRecord>,
@@ -48,6 +55,7 @@ impl Book {
     pub fn new() -> Self {
         Self {
             live: 0,
+            void: 0,
             sessions: Table::new(),
             addresses: Roll::new(),
             clients: Roll::new(),
@@ -64,7 +72,7 @@ impl Book {
 
     /// Sessions that have ended and are remembered.
     pub const fn ended(&self) -> usize {
-        self.sessions.len() - self.live as usize
+        self.sessions.len() - self.live as usize - self.void
     }
 
     /// Addresses that are remembered.
@@ -79,7 +87,9 @@ impl Book {
 
     /// Whether nothing is kept that time could change.
     pub const fn is_empty(&self) -> bool {
-        self.session_wheel.is_empty() && self.address_wheel.is_empty()
+        self.session_wheel.is_empty()
+            && self.address_wheel.is_empty()
+            && self.client_wheel.is_empty()
     }
 
     /// The session at `slot`.
@@ -179,14 +189,24 @@ impl Book {
         }
     }
 
-    /// Tidies what is due, at most about `most` records of each kind.
-    pub fn tidy(&mut self, now: Moment, most: usize) {
-        for _ in 0..most {
-            let more = [self.tidy_session(now), self.tidy_address(now), self.tidy_client(now)];
-            if more == [false; 3] {
-                return;
-            }
+    /// Makes a pending session one that never was.
+    pub fn void(&mut self, slot: Slot) {
+        if let Some(session) = self.sessions.at_mut(slot) {
+            session.end(State::Void);
+            self.void += 1;
+            self.leave_live(slot);
         }
+    }
+
+    /// Tidies what is due, at most about `most` records of each kind. True if there may be more.
+    pub fn tidy(&mut self, now: Moment, most: usize) -> bool {
+        let mut more = false;
+        // Sessions first: an address is forgotten only after they have left it.
+        for step in [Self::tidy_session, Self::tidy_address, Self::tidy_client] {
+            let steps = (0..most).take_while(|_| step(self, now)).count();
+            more |= steps == most;
+        }
+        more
     }
 
     /// Takes the next step of one session that is due: expired, then forgotten. False if none is.
@@ -206,6 +226,7 @@ impl Book {
             self.leave_live(slot);
         }
         if noted == State::Void || now >= forgotten {
+            self.void -= usize::from(noted == State::Void);
             self.sessions.remove(slot);
         } else {
             self.session_wheel.add(slot, forgotten, &mut self.sessions);
@@ -218,11 +239,17 @@ impl Book {
         let Some(slot) = self.address_wheel.pop(now, self.addresses.records_mut()) else {
             return !self.address_wheel.is_caught_up(now);
         };
-        let spent = |record: &AddressRecord| record.first_live == 0 && record.ledger.is_spent(now);
-        if self.addresses.at(slot).is_some_and(spent) {
-            self.addresses.remove(slot);
-        } else {
-            self.address_wheel.add(slot, now + HOUR, self.addresses.records_mut());
+        let deadlines = self.live_of(slot).map(|(_, session)| session.deadline());
+        let left_alone = deadlines.max().unwrap_or_default();
+        let spent = self.addresses.at(slot).map_or(now, |record| record.ledger.spent_at(now));
+        let has_live = self.addresses.at(slot).is_some_and(|record| record.first_live != 0);
+        match left_alone.max(spent) {
+            // A session that has expired and was not tidied yet still leads here.
+            due if due <= now && has_live => {
+                self.address_wheel.add(slot, now + SOON, self.addresses.records_mut())
+            }
+            due if due <= now => self.addresses.remove(slot),
+            due => self.address_wheel.add(slot, due, self.addresses.records_mut()),
         }
         true
     }
@@ -232,10 +259,9 @@ impl Book {
         let Some(slot) = self.client_wheel.pop(now, self.clients.records_mut()) else {
             return !self.client_wheel.is_caught_up(now);
         };
-        if self.clients.at(slot).is_some_and(|record| record.ledger.is_spent(now)) {
-            self.clients.remove(slot);
-        } else {
-            self.client_wheel.add(slot, now + HOUR, self.clients.records_mut());
+        match self.clients.at(slot).map_or(now, |record| record.ledger.spent_at()) {
+            due if due <= now => self.clients.remove(slot),
+            due => self.client_wheel.add(slot, due, self.clients.records_mut()),
         }
         true
     }

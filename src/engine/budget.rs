@@ -119,12 +119,16 @@ impl Ledger {
         *self = Self::default();
     }
 
-    /// Whether nothing here would decide anything any more.
+    /// From when on nothing here would decide anything any more. A row of failures is not forgotten
+    /// with time: while there is one, it is worth another look in a day.
     #[must_use]
-    pub fn is_spent(&self, now: Moment) -> bool {
-        let old = |times: &[Moment]| times.last().is_none_or(|&last| !is_within(last, now, DAY));
-        let quiet = |t: &Trouble| t.consecutive == 0 && old(&t.failures) && old(&t.refunds);
-        old(&self.mails) && self.trouble.as_deref().is_none_or(quiet)
+    pub fn spent_at(&self, now: Moment) -> Moment {
+        let end = |times: &[Moment]| times.last().map_or(Moment::START, |&last| last + DAY);
+        let trouble = self.trouble.as_deref().map_or(Moment::START, |trouble| {
+            let row = if trouble.consecutive > 0 { now + DAY } else { Moment::START };
+            end(&trouble.failures).max(end(&trouble.refunds)).max(row)
+        });
+        end(&self.mails).max(trouble)
     }
 }
 
@@ -157,10 +161,10 @@ impl ClientLedger {
         }
     }
 
-    /// Whether nothing here would decide anything any more.
+    /// From when on nothing here would decide anything any more.
     #[must_use]
-    pub fn is_spent(&self, now: Moment) -> bool {
-        self.issues.last().is_none_or(|&last| !is_within(last, now, HOUR))
+    pub fn spent_at(&self) -> Moment {
+        self.issues.last().map_or(Moment::START, |&last| last + HOUR)
     }
 }
 
@@ -271,10 +275,10 @@ mod tests {
             ledger.check_lock(at(999_999), &policy),
             Err(Refusal::Locked { retry_in: None })
         );
-        assert!(!ledger.is_spent(at(999_999)), "a row of failures is never forgotten");
+        assert!(ledger.spent_at(at(999_999)) > at(999_999), "a row of failures is never forgotten");
         ledger.unlock();
         assert_eq!(ledger.check_lock(at(999_999), &policy), Ok(()));
-        assert!(ledger.is_spent(at(999_999)));
+        assert_eq!(ledger.spent_at(at(999_999)), Moment::START);
     }
 
     #[test]
@@ -287,7 +291,6 @@ mod tests {
         client.give_back(at(10));
         assert_eq!(client.wait(at(10), &policy).as_secs(), 0);
         client.spend(at(20));
-        assert!(!client.is_spent(at(3_619)));
-        assert!(client.is_spent(at(3_620)));
+        assert_eq!(client.spent_at(), at(3_620));
     }
 }

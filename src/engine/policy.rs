@@ -164,20 +164,12 @@ pub struct Chance {
 }
 
 impl Chance {
-    /// The chance that at least one guess is right when each meets a code of its own:
-    /// `1 - (1 - 1/codes)^guesses`. Guesses at one and the same code do a hair better
-    /// (`guesses / codes`), which no figure here is rounded finely enough to show.
+    /// The chance that at least one guess is right, as `1 in N`. It is `guesses / codes` at the most,
+    /// whether all meet one code or each one of its own, and N is rounded down, so that the chance is
+    /// never understated.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "both are below 2^53")]
-    pub fn probability(self) -> f64 {
-        -(self.guesses as f64 * (-1.0 / self.codes as f64).ln_1p()).exp_m1()
-    }
-
-    /// The same as `1 in N`, N rounded down so that the chance is never understated.
-    #[must_use]
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "1 to 10^10")]
-    pub fn one_in(self) -> u64 {
-        (1.0 / self.probability() + 1e-6).floor() as u64
+    pub const fn one_in(self) -> u64 {
+        self.codes / self.guesses
     }
 }
 
@@ -204,7 +196,9 @@ mod tests {
         let figures = Policy::default().figures();
         assert_eq!((figures.per_day.guesses, figures.per_day.one_in()), (10, 100_000));
         assert_eq!((figures.per_code.guesses, figures.per_code.one_in()), (5, 200_000));
-        assert_eq!((figures.per_year.guesses, figures.per_year.one_in()), (3_650, 274));
+        assert_eq!((figures.per_year.guesses, figures.per_year.one_in()), (3_650, 273));
+        let six = Policy { attempts: 6, ..Policy::default() };
+        assert_eq!(six.figures().per_code.one_in(), 166_666);
         assert_eq!((figures.before_lock.guesses, figures.before_lock.one_in()), (100, 10_000));
     }
 

@@ -23,7 +23,7 @@ use crate::engine::Letter;
 
 /// Longest line of a body, in characters, without its CRLF (RFC 2045 §6.7).
 const LINE_MAX: usize = 76;
-/// Forms that are kept. A caller with more purposes and languages than this has them written again.
+/// Forms that are kept. A caller with more purposes and lives than this has them written again.
 const FORMS_MAX: usize = 64;
 /// Longest name of a product, in bytes: it must fit a subject and read well.
 pub const PRODUCT_MAX: usize = 100;
@@ -47,10 +47,12 @@ impl Sender {
     /// A sentence, if the product's name can't stand in a header: empty, over [`PRODUCT_MAX`]
     /// bytes, with control characters or the beginning of an encoded word.
     pub fn new(from: &Address, product: &str) -> Result<Self, String> {
-        let fits = !product.trim().is_empty() && product.len() <= PRODUCT_MAX;
-        if !fits || product.chars().any(char::is_control) || product.contains("=?") {
+        let is_neat = product.split(' ').all(|word| !word.is_empty());
+        let fits = product.len() <= PRODUCT_MAX && !product.chars().any(char::is_control);
+        if !is_neat || !fits || product.contains("=?") {
             return Err(format!(
-                "the product's name must be 1 to {PRODUCT_MAX} bytes without control characters or `=?`"
+                "the product's name must be 1 to {PRODUCT_MAX} bytes, without control characters, \
+                 `=?`, and blanks at its ends or beside each other"
             ));
         }
         let address = from.as_str().parse().map_err(|_| "`--from` is not an address".to_owned())?;
@@ -114,7 +116,7 @@ impl Composer {
     ) -> Result<Message, NoRandomness> {
         let token = token(random)?;
         let domain = self.sender.from.email.domain();
-        let message_id = format!("<{token}@{domain}>");
+        let message_id = folded("Message-ID: ", &format!("<{token}@{domain}>"));
         let date = date(clock.wall());
         let to = folded("To: ", letter.to);
         let key = FormKey {
@@ -222,12 +224,16 @@ fn part(content_type: ContentType, text: String) -> SinglePart {
     let plain = text.is_ascii()
         && !text.contains(BOUNDARY_MARK)
         && text.lines().all(|line| line.len() <= LINE_MAX);
-    let encoding = match plain {
-        true => ContentTransferEncoding::SevenBit,
-        false => ContentTransferEncoding::QuotedPrintable,
+    let seven_bit = match plain {
+        true => Body::new_with_encoding(text, ContentTransferEncoding::SevenBit),
+        false => Err(text.into_bytes()),
     };
-    let body = Body::new_with_encoding(text, encoding)
-        .unwrap_or_else(|bytes| Body::dangerous_pre_encoded(bytes, encoding));
+    // The library's own idea of a short line may be shorter than ours.
+    let body = seven_bit.unwrap_or_else(|text| {
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let quoted = Body::new_with_encoding(text, ContentTransferEncoding::QuotedPrintable);
+        quoted.unwrap_or_else(Body::new)
+    });
     SinglePart::builder().header(content_type).body(body)
 }
 
@@ -392,6 +398,32 @@ mod tests {
     }
 
     #[test]
+    fn names_of_any_length_keep_the_form() {
+        for len in 1..=PRODUCT_MAX {
+            let (message, code) = written(&"x".repeat(len), "a@x.org", None);
+            shape_holds(&message, &code);
+        }
+        for len in 1..=64 {
+            let (message, code) = written("Acme", "a@x.org", Some(&"x".repeat(len)));
+            shape_holds(&message, &code);
+            let (message, code) =
+                written("Acme", "a@x.org", Some(&format!("é{}", "7".repeat(len - 1))));
+            shape_holds(&message, &code);
+        }
+    }
+
+    #[test]
+    fn a_purpose_can_not_pass_for_a_code() {
+        for blanks in 0..40 {
+            let purpose = format!("é{}123456", "x".repeat(blanks));
+            let (message, _) = written("Acme", "a@x.org", Some(&purpose));
+            let all_digits =
+                |line: &&str| !line.is_empty() && line.bytes().all(|b| b.is_ascii_digit());
+            assert_eq!(message.lines().filter(all_digits).count(), 1, "{message}");
+        }
+    }
+
+    #[test]
     fn a_long_recipient_is_folded() {
         let long = format!("{}@{}.example", "a".repeat(64), "b".repeat(63));
         let (message, code) = written("Acme", &long, None);
@@ -403,7 +435,9 @@ mod tests {
     fn names_that_would_break_a_header_are_refused() {
         let from = Address::parse("a@x.org").expect("an address");
         let long = "x".repeat(PRODUCT_MAX + 1);
-        for name in ["", " ", "a\r\nBcc: b@x.org", "a\0", "=?utf-8?q?a?=", &long] {
+        for name in
+            ["", " ", " a", "a ", "a  b", "a\r\nBcc: b@x.org", "a\0", "=?utf-8?q?a?=", &long]
+        {
             assert!(Sender::new(&from, name).is_err(), "{name:?}");
         }
     }

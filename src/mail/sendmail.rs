@@ -47,13 +47,10 @@ impl<C: Clock> Sendmail<C> {
             return Err(undelivered(true, "sendmail did not take the message in time".to_owned()));
         }
         match self.wait(&mut child, deadline) {
-            Ok(Some(status)) if status.success() => Ok(Delivery::Sent),
-            Ok(Some(status)) => Err(refused(status)),
-            Ok(None) if handed_over.is_ok() => Ok(Delivery::Uncertain),
-            Ok(None) => {
-                Err(undelivered(true, "sendmail stopped reading and did not end".to_owned()))
-            }
-            Err(err) => Err(undelivered(true, format!("sendmail can't be waited for: {err}"))),
+            Some(status) if status.success() => Ok(Delivery::Sent),
+            Some(status) => Err(refused(status)),
+            None if handed_over.is_ok() => Ok(Delivery::Uncertain),
+            None => Err(undelivered(true, "sendmail stopped reading and did not end".to_owned())),
         }
     }
 
@@ -100,13 +97,16 @@ impl<C: Clock> Sendmail<C> {
     }
 
     /// The exit status; none if the deadline came first, and the program was ended.
-    fn wait(&self, child: &mut Child, deadline: Moment) -> io::Result<Option<ExitStatus>> {
-        let pidfd = rustix::process::pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
-        if ready(&mut [PollFd::new(&pidfd, PollFlags::IN)], &self.clock, deadline)? {
-            return child.wait().map(Some);
+    fn wait(&self, child: &mut Child, deadline: Moment) -> Option<ExitStatus> {
+        let in_time = || -> io::Result<bool> {
+            let pidfd = rustix::process::pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
+            ready(&mut [PollFd::new(&pidfd, PollFlags::IN)], &self.clock, deadline)
+        };
+        if in_time().unwrap_or(false) {
+            return child.wait().ok();
         }
         self.end(child);
-        Ok(None)
+        None
     }
 
     fn end(&self, child: &mut Child) {

@@ -26,8 +26,9 @@ pub fn subject(product: &str) -> String {
 #[must_use]
 pub fn plain(facts: &Facts<'_>) -> String {
     let Facts { product, life, code, .. } = *facts;
+    // The full stop keeps a purpose of digits from looking like a code, wherever a line is broken.
     let purpose =
-        facts.purpose.map(|purpose| format!("What for: {purpose}\n\n")).unwrap_or_default();
+        facts.purpose.map(|purpose| format!("What for: {purpose}.\n\n")).unwrap_or_default();
     format!(
         "{product} was asked to confirm that this address is yours.\n\
          \n\
@@ -53,7 +54,7 @@ pub fn html(facts: &Facts<'_>) -> String {
     let (product, life, code) = (escape(facts.product), escape(facts.life), facts.code);
     let purpose = facts
         .purpose
-        .map(|purpose| format!("<p>What for: {}</p>\n", escape(purpose)))
+        .map(|purpose| format!("<p>What for: {}.</p>\n", escape(purpose)))
         .unwrap_or_default();
     format!(
         "<!doctype html>\n\

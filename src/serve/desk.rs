@@ -22,9 +22,12 @@ use crate::simulate::StoppedClock;
 
 use super::replies::REPLIES_MAX;
 
-/// Bytes of lines that wait for an untagged one before them. When they are more, no further input
-/// is taken.
+/// Bytes of lines that wait for an untagged one before them, and of what it costs to keep them.
+/// When they are more, no further input is taken.
 const HELD_MAX: usize = 16 << 20;
+
+/// What a line costs that waits, besides its text: its place in the queue and its allocation.
+const HELD_COST: usize = 96;
 
 /// Where commands are carried out: the engine, the mail, and what both are handed.
 pub struct Desk {
@@ -187,9 +190,10 @@ impl Desk {
         self.outside.carrier.post()
     }
 
-    /// Forgets what is due, about `most` records of each kind.
-    pub fn tidy(&mut self, most: usize) {
-        self.engine.tidy(self.outside.clock.now(), most);
+    /// Forgets what is due, about `most` records of each kind. True if there may be more. In the
+    /// simulated world nothing depends on when this is called: there `advance` tidies.
+    pub fn tidy(&mut self, most: usize) -> bool {
+        self.outside.simulated.is_none() && self.engine.tidy(self.outside.clock.now(), most)
     }
 
     /// Whether nothing is kept that time could change.
@@ -270,6 +274,7 @@ impl Desk {
             Request::Advance { seconds } => {
                 if let Some(world) = &self.outside.simulated {
                     world.advance(Duration::from_secs(seconds));
+                    self.engine.tidy(world.now(), usize::MAX);
                 }
                 reply.advanced(Moment::START.until(self.outside.clock.now()));
             }
@@ -305,7 +310,7 @@ impl Desk {
         while !self.is_busy
             && let Some(Held { number, line }) = self.held.pop_front()
         {
-            self.held_bytes -= line.as_ref().map_or(0, |line| line.len());
+            self.held_bytes -= HELD_COST + line.as_ref().map_or(0, |line| line.len());
             match line {
                 _ if self.is_closing => self.shut(None, out),
                 Some(line) => self.line(&line, number, out),
@@ -315,7 +320,7 @@ impl Desk {
     }
 
     fn hold(&mut self, line: Option<&[u8]>, number: u64) {
-        self.held_bytes += line.map_or(0, <[u8]>::len);
+        self.held_bytes += HELD_COST + line.map_or(0, <[u8]>::len);
         let line = line.map(|line| Zeroizing::new(line.to_vec()));
         self.held.push_back(Held { number, line });
     }

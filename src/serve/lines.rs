@@ -63,6 +63,12 @@ impl Lines {
         (self.start, self.end) = (0, rest);
     }
 
+    /// Whether there are bytes that belong to no line that was given.
+    #[must_use]
+    pub const fn has_bytes(&self) -> bool {
+        self.end > self.start
+    }
+
     /// Room for the next bytes.
     pub fn room(&mut self) -> &mut [u8] {
         self.wipe();

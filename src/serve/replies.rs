@@ -28,8 +28,9 @@ enum Manner {
     Plain,
     /// A pipe or socket: one call that takes what there is room for (Linux 6.4 for pipes).
     NoWait,
-    /// Asking first and writing little: pipes of older kernels, devices.
-    Careful,
+    /// Asking first and writing no more than surely fits: pipes of older kernels, and terminals
+    /// that can't be opened anew.
+    Careful(usize),
 }
 
 /// Replies that were not written yet.
@@ -55,10 +56,11 @@ impl Replies {
                 "it is closed, or /dev/null opened for reading too: no reply would reach anybody",
             ));
         }
-        let terminal = reopened_terminal();
+        let is_terminal = rustix::termios::isatty(rustix::stdio::stdout());
+        let terminal = is_terminal.then(reopened_terminal).flatten();
         let manner = match FileType::from_raw_mode(stat.st_mode) {
             FileType::Fifo | FileType::Socket => Manner::NoWait,
-            FileType::CharacterDevice if terminal.is_none() => Manner::Careful,
+            FileType::CharacterDevice if is_terminal && terminal.is_none() => Manner::Careful(1),
             _ => Manner::Plain,
         };
         Ok(Self { queue: Vec::new(), written: 0, tried: 0, manner, terminal })
@@ -108,7 +110,7 @@ impl Replies {
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => break,
                 Err(Errno::OPNOTSUPP) if self.manner == Manner::NoWait => {
-                    self.manner = Manner::Careful;
+                    self.manner = Manner::Careful(PIPE_BUF);
                 }
                 Err(err) => return Err(err.into()),
             }
@@ -134,13 +136,13 @@ impl Replies {
                 // An offset of -1 is the place where the stream is.
                 rustix::io::pwritev2(stdout, &slices, u64::MAX, ReadWriteFlags::NOWAIT)
             }
-            Manner::Careful => {
+            Manner::Careful(most) => {
                 let mut fds = [PollFd::new(&stdout, PollFlags::OUT)];
                 poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
                 if fds[0].revents().is_empty() {
                     return Err(Errno::AGAIN);
                 }
-                rustix::io::write(stdout, &bytes[..bytes.len().min(PIPE_BUF)])
+                rustix::io::write(stdout, &bytes[..bytes.len().min(most)])
             }
         }
     }
@@ -150,8 +152,7 @@ impl Replies {
 /// takes one byte without waiting, but promises no more.
 fn reopened_terminal() -> Option<OwnedFd> {
     let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let is_terminal = rustix::termios::isatty(rustix::stdio::stdout());
-    is_terminal.then(|| rustix::fs::open("/proc/self/fd/1", flags, Mode::empty()).ok())?
+    rustix::fs::open("/proc/self/fd/1", flags, Mode::empty()).ok()
 }
 
 /// Whether stdout was closed when the process started. Rust's runtime opens `/dev/null` for reading
