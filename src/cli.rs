@@ -59,7 +59,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
     })
 }
 
-/// Help and version go to stdout and are no failure; anything else does and is.
+/// Help and version go to stdout and are no failure; what is wrong goes to stderr and is one.
 fn tell_usage(err: &clap::Error) -> Exit {
     match (err.print(), err.kind()) {
         (Err(_), _) => Exit::Broken,

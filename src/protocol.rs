@@ -1,7 +1,8 @@
 //! The wire: a line becomes a [`Request`], an outcome becomes a line. The only place that knows JSON.
 //!
-//! [`parse`] reads (by `fields`), [`reply`] writes (by [`json`], and [`status`] for the daemon's), [`help`] is the table of commands, fields and error words from
-//! which `help` is answered, `otpd help` printed and the README checked.
+//! [`parse`] reads (by `fields`); [`reply`] writes (by [`json`], and [`status`] for the daemon's own);
+//! [`help`] is the table of commands, fields and error words from which `help` is answered, `otpd
+//! help` printed and the README checked.
 
 mod fields;
 pub mod help;
@@ -13,7 +14,7 @@ pub mod status;
 use std::borrow::Cow;
 use std::time::Duration;
 
-use zeroize::Zeroize;
+use zeroize::Zeroizing;
 
 use crate::address::Address;
 use crate::engine::Extras;
@@ -103,22 +104,22 @@ pub enum Request<'a> {
     },
 }
 
-/// What somebody typed as a code. It is wiped when dropped (what was not copied is wiped with the
-/// input it lies in) and can't be printed.
-pub struct Typed<'a>(Cow<'a, str>);
+/// What somebody typed as a code. A copy of it is wiped when dropped, the input it lies in with the
+/// rest of that. It can't be printed.
+pub enum Typed<'a> {
+    /// As it stands in the input.
+    InPlace(&'a str),
+    /// With its escapes resolved.
+    Copied(Zeroizing<String>),
+}
 
 impl Typed<'_> {
     /// The text as it was typed.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Drop for Typed<'_> {
-    fn drop(&mut self) {
-        if let Cow::Owned(text) = &mut self.0 {
-            text.zeroize();
+        match self {
+            Self::InPlace(text) => text,
+            Self::Copied(text) => text,
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The loop: bytes → lines → commands → replies.
 //!
-//! One thread reads, decides and answers, so that nothing is handed over on the way and no lock is
-//! held. It waits only in `poll`: for input, for room on stdout, for mail that has fared somehow, and
-//! for signals. Replies are written whenever it would otherwise wait.
+//! One thread reads, decides and answers, so that nothing is handed over on the way. It waits only in
+//! `poll`: for input, for room on stdout, for mail that has fared somehow, and for signals. Replies
+//! are written whenever it would otherwise wait.
 
 pub mod desk;
 mod lines;

@@ -72,7 +72,7 @@ pub fn protect() -> io::Result<()> {
 pub fn die_with_parent() -> io::Result<()> {
     let parent = rustix::process::getppid();
     rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
-    // A parent that ended before the call was never going to send the signal.
+    // A parent that ends between the two calls before this one sends no signal.
     if rustix::process::getppid() != parent {
         return Err(io::Error::other("the parent has ended already"));
     }

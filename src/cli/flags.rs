@@ -275,6 +275,8 @@ pub struct ProcessFlags {
     #[arg(long, value_name = "SEED")]
     pub simulate: Option<u64>,
     /// End when the parent process ends, even if other processes hold the pipe open
+    ///
+    /// The kernel takes the end of the thread that started otpd for the end of the parent.
     #[arg(long, env = "OTPD_DIE_WITH_PARENT")]
     #[arg(value_parser = clap::builder::FalseyValueParser::new())]
     pub die_with_parent: bool,

@@ -2,12 +2,16 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::str::Chars;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
+use zeroize::Zeroizing;
 
 use super::help;
-use super::{FIELD_NAME_MAX, Fault, FieldFault, ID_INTEGER_MAX, ID_MAX, RequestId, VARS_MAX};
+use super::{
+    FIELD_NAME_MAX, Fault, FieldFault, ID_INTEGER_MAX, ID_MAX, RequestId, Typed, VARS_MAX,
+};
 
 /// The fields that any command has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,6 +188,16 @@ impl<'a> Fields<'a> {
         self.text(name)?.ok_or_else(|| bad(name, FieldFault::Missing))
     }
 
+    /// As [`Fields::required`], for what is to be wiped.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn typed(&self, name: Name) -> Result<Typed<'a>, Fault> {
+        let raw = self.at(name).ok_or_else(|| bad(name, FieldFault::Missing))?;
+        let typed = unescape(raw).filter(|typed| !has_control(typed.as_str()));
+        typed.ok_or_else(|| invalid(name))
+    }
+
     /// As [`Fields::text`], of 1 to `max` bytes.
     ///
     /// # Errors
@@ -204,6 +218,44 @@ impl<'a> Fields<'a> {
         let number = |raw| whole_number(raw).and_then(|number| u64::try_from(number).ok());
         self.at(name).map(|raw| number(raw).ok_or_else(|| invalid(name))).transpose()
     }
+}
+
+/// As [`string`], into a buffer that is wiped: the parser's own would leave a copy behind.
+fn unescape(raw: &RawValue) -> Option<Typed<'_>> {
+    let inner = raw.get().strip_prefix('"')?.strip_suffix('"')?;
+    if !inner.contains('\\') {
+        return Some(Typed::InPlace(inner));
+    }
+    // Resolving escapes only ever shortens a text, so this never grows and leaves nothing behind.
+    let mut text = Zeroizing::new(String::with_capacity(inner.len()));
+    let mut rest = inner.chars();
+    while let Some(c) = rest.next() {
+        text.push(match c {
+            '\\' => match rest.next()? {
+                'n' | 'r' | 't' | 'b' | 'f' => '\n',
+                'u' => escaped(&mut rest)?,
+                c => c,
+            },
+            c => c,
+        });
+    }
+    Some(Typed::Copied(text))
+}
+
+/// The character behind a `\u`: one unit, or the two of a pair.
+fn escaped(rest: &mut Chars<'_>) -> Option<char> {
+    let unit = |rest: &mut Chars<'_>| {
+        let (hex, _) = rest.as_str().split_at_checked(4)?;
+        let unit = u16::from_str_radix(hex, 16).ok()?;
+        rest.nth(3)?;
+        Some(unit)
+    };
+    let first = unit(rest)?;
+    if let Some(c) = char::from_u32(first.into()) {
+        return Some(c);
+    }
+    let second = (rest.next()? == '\\' && rest.next()? == 'u').then(|| unit(rest))??;
+    char::decode_utf16([first, second]).next()?.ok()
 }
 
 impl RequestId<'_> {
@@ -314,5 +366,40 @@ impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
             }
         }
         deserializer.deserialize_map(Collect)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_typed_text_is_read_as_any_other() {
+        for json in [
+            r#""123456""#,
+            r#""\u0031\u0032 3-456""#,
+            r#""""#,
+            r#""\"\\\/é\u00e9""#,
+            r#""\ud83d\ude00x""#,
+            r#""\ud800""#,
+            r#""\ud800x""#,
+            r#""\ud800\u0041""#,
+            r#""\udc00""#,
+            r#""\ud800\ud800""#,
+            r#""\n""#,
+            r#""\u0000""#,
+            r#""\t""#,
+            "5",
+            "null",
+            "true",
+            "{}",
+            "[]",
+        ] {
+            let raw: &RawValue = serde_json::from_str(json).expect(json);
+            let plain = |text: &str| !has_control(text);
+            let ours = unescape(raw).map(|typed| typed.as_str().to_owned()).filter(|t| plain(t));
+            let theirs = string(raw).map(Cow::into_owned).filter(|t| plain(t));
+            assert_eq!(ours, theirs, "{json}");
+        }
     }
 }

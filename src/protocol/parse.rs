@@ -12,7 +12,7 @@ use super::fields::{Fields, Name, Pairs, bad, has_control, invalid, string};
 use super::help::{self, Topic};
 use super::{
     ADVANCE_MAX, CLIENT_MAX, DATA_DEPTH_MAX, DATA_MAX, Fault, FieldFault, LOCALE_MAX, PURPOSE_MAX,
-    Request, RequestId, Typed, VAR_MAX, VAR_NAME_MAX,
+    Request, RequestId, VAR_MAX, VAR_NAME_MAX,
 };
 use crate::address::Address;
 use crate::engine::policy::TTL_OVERRIDE_MIN;
@@ -67,7 +67,7 @@ fn request<'a>(fields: &Fields<'a>, terms: &Terms) -> Result<Request<'a>, Fault>
         "issue" => issue(fields, terms)?,
         "verify" => Request::Verify {
             session: fields.required(Name::Session)?,
-            code: Typed(fields.required(Name::Code)?),
+            code: fields.typed(Name::Code)?,
             purpose: fields.bounded(Name::Purpose, PURPOSE_MAX)?,
         },
         "resend" => Request::Resend { session: fields.required(Name::Session)? },

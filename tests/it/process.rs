@@ -206,6 +206,18 @@ fn a_reader_that_goes_away_is_the_end() {
 }
 
 #[test]
+fn a_parent_that_is_done_may_close_its_ends_in_any_order() {
+    for _ in 0..10 {
+        let mut talk = Talk::new(&[]);
+        talk.ask(r#"{"cmd":"status"}"#);
+        let Talk { mut child, stdin, stdout, binary: _binary } = talk;
+        drop(stdout);
+        drop(stdin);
+        assert_eq!(child.wait().expect("it ends").code(), Some(0));
+    }
+}
+
+#[test]
 fn descriptors_may_be_non_blocking() {
     let binary = Binary::new();
     let flags = PipeFlags::NONBLOCK | PipeFlags::CLOEXEC;
@@ -340,6 +352,23 @@ fn a_simulated_world_is_the_same_to_the_byte_and_says_so() {
     assert_eq!(run(&one), first, "again in the same directory");
     let said = String::from_utf8(first.0).expect("UTF-8");
     assert!(said.lines().last().expect("a status").contains("\"simulated\":true"));
+}
+
+#[test]
+fn a_simulated_world_is_the_same_however_its_input_comes() {
+    let mut input: Vec<String> = Vec::new();
+    for round in 0..3 {
+        let issue = |number| format!(r#"{{"cmd":"issue","to":"u{number}@example.org"}}"#);
+        input.extend((0..20).map(issue));
+        input.push(format!(r#"{{"cmd":"advance","seconds":{}}}"#, 1_200 + 90_000 * round));
+    }
+    let flags = ["--simulate", "7", "--remembered", "20", "--log", "off"];
+    let at_once = Binary::new();
+    let mut serve = at_once.assert(&["serve", "--outbox", "outbox"]);
+    let output = serve.args(flags).write_stdin(input.join("\n")).assert().success();
+    let mut talk = Talk::new(&flags);
+    let one_by_one: String = input.iter().map(|line| talk.ask(line)).collect();
+    assert_eq!(String::from_utf8_lossy(&output.get_output().stdout), one_by_one);
 }
 
 #[test]
