@@ -117,6 +117,9 @@ fn refuse_mail_servers() -> Result<(), String> {
 fn sendmail(program: &str, flags: &MailFlags, clock: SystemClock) -> Result<Post, String> {
     rustix::fs::access(program, Access::EXEC_OK)
         .map_err(|err| format!("`--sendmail {program}` can't be run: {err}"))?;
+    if !program.contains('/') || !std::fs::metadata(program).is_ok_and(|it| it.is_file()) {
+        return Err(format!("`--sendmail {program}` is not the path of a program"));
+    }
     let from = flags.from()?.into_text();
     let timeout = flags.delivery_timeout;
     let sendmail = Sendmail::new(program.to_owned(), from.into(), timeout, clock);

@@ -110,7 +110,7 @@ fn converse(desk: &mut Desk, clock: &dyn Clock, signals: &Signals) -> Result<(),
         };
         let stale = desk.post().and_then(Post::next_stale).map(|at| clock.now().until(at));
         let mail = left(MAIL_GRACE).filter(|_| !desk.is_idle());
-        let alone = deserted.map(|since| clock.now().until(since + PARTING));
+        let alone = deserted.filter(|_| !ended).map(|since| clock.now().until(since + PARTING));
         let ready = wait(&Wish {
             signals: stopped.is_none().then_some(signals),
             input: all_answered && !ended && stopped.is_none(),
@@ -166,12 +166,17 @@ fn answer(
     replies: &mut Replies,
     limit: usize,
 ) -> Result<bool, Stop> {
-    while replies.held() < limit && (limit == usize::MAX || !desk.is_full()) {
+    while replies.held() < limit {
         let number = lines.number() + 1;
-        match lines.next() {
-            Some(Line::Text(line)) => desk.line(line, number, replies.queue()),
-            Some(Line::TooLong(start)) => desk.too_long(start, number, replies.queue()),
-            None => return Ok(true),
+        if !desk.next_held(replies.queue()) {
+            if limit < usize::MAX && desk.is_full() {
+                return Ok(false);
+            }
+            match lines.next() {
+                Some(Line::Text(line)) => desk.line(line, number, replies.queue()),
+                Some(Line::TooLong(start)) => desk.too_long(start, number, replies.queue()),
+                None => return Ok(true),
+            }
         }
         if replies.are_due() {
             flush(replies)?;

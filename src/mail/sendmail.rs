@@ -4,8 +4,9 @@
 //! line ends of this system. Its exit status is its answer (`sysexits.h`).
 
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -19,6 +20,9 @@ use crate::engine::{Delivery, Failure};
 
 /// `EX_TEMPFAIL`: trying later may help.
 const TEMPFAIL: i32 = 75;
+
+/// How long a program that was killed is waited for.
+const REAP: Duration = Duration::from_secs(1);
 
 /// Hands messages to a program.
 #[derive(Clone, Debug)]
@@ -42,15 +46,40 @@ impl<C: Clock> Sendmail<C> {
             let reason = format!("`{}` can't be started: {err}", self.program);
             undelivered(true, reason)
         })?;
-        let handed_over = self.hand_over(&mut child, message, deadline);
-        if let Ok(false) = handed_over {
+        // Before a byte is handed over: a program that can't be waited for is not given a message.
+        let pidfd = match rustix::process::pidfd_open(Pid::from_child(&child), PidfdFlags::empty())
+        {
+            Ok(pidfd) => pidfd,
+            Err(err) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                let reason = format!("`{}` can't be waited for: {err}", self.program);
+                return Err(undelivered(true, reason));
+            }
+        };
+        let mut stdin = child.stdin.take();
+        let handed_over = self.hand_over(stdin.as_mut(), message, deadline);
+        let stopped_reading =
+            matches!(&handed_over, Err(err) if err.kind() == io::ErrorKind::BrokenPipe);
+        if !matches!(handed_over, Ok(true)) && !stopped_reading {
+            // The program must not see the end of a message that is cut: it is ended first.
+            self.end(child, &pidfd);
             return Err(undelivered(true, "sendmail did not take the message in time".to_owned()));
         }
-        match self.wait(&mut child, deadline) {
+        drop(stdin);
+        match self.wait(&mut child, &pidfd, deadline) {
             Some(status) if status.success() => Ok(Delivery::Sent),
             Some(status) => Err(refused(status)),
-            None if handed_over.is_ok() => Ok(Delivery::Uncertain),
-            None => Err(undelivered(true, "sendmail stopped reading and did not end".to_owned())),
+            None => {
+                self.end(child, &pidfd);
+                match stopped_reading {
+                    false => Ok(Delivery::Uncertain),
+                    true => {
+                        let reason = "sendmail stopped reading and did not end".to_owned();
+                        Err(undelivered(true, reason))
+                    }
+                }
+            }
         }
     }
 
@@ -71,12 +100,12 @@ impl<C: Clock> Sendmail<C> {
     /// program stopped reading, whose exit status then says why.
     fn hand_over(
         &self,
-        child: &mut Child,
+        stdin: Option<&mut ChildStdin>,
         message: &Message,
         deadline: Moment,
     ) -> io::Result<bool> {
-        let Some(mut stdin) = child.stdin.take() else { return Ok(false) };
-        rustix::io::ioctl_fionbio(&stdin, true)?;
+        let Some(stdin) = stdin else { return Ok(false) };
+        rustix::io::ioctl_fionbio(&*stdin, true)?;
         let text = with_lf(&message.bytes);
         let mut rest = &text[..];
         while !rest.is_empty() {
@@ -84,9 +113,7 @@ impl<C: Clock> Sendmail<C> {
                 Ok(count) => rest = &rest[count..],
                 Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
                 Err(err) if err.kind() == io::ErrorKind::WouldBlock => {
-                    if !ready(&mut [PollFd::new(&stdin, PollFlags::OUT)], &self.clock, deadline)? {
-                        // The program must not see the end of a message that is cut.
-                        self.end(child);
+                    if !ready(&mut [PollFd::new(&*stdin, PollFlags::OUT)], &self.clock, deadline)? {
                         return Ok(false);
                     }
                 }
@@ -96,22 +123,30 @@ impl<C: Clock> Sendmail<C> {
         Ok(true)
     }
 
-    /// The exit status; none if the deadline came first, and the program was ended.
-    fn wait(&self, child: &mut Child, deadline: Moment) -> Option<ExitStatus> {
-        let in_time = || -> io::Result<bool> {
-            let pidfd = rustix::process::pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
-            ready(&mut [PollFd::new(&pidfd, PollFlags::IN)], &self.clock, deadline)
-        };
-        if in_time().unwrap_or(false) {
-            return child.wait().ok();
+    /// The exit status; none if the deadline came first.
+    fn wait(&self, child: &mut Child, pidfd: &OwnedFd, deadline: Moment) -> Option<ExitStatus> {
+        match self.has_ended(pidfd, deadline) {
+            true => child.wait().ok(),
+            false => None,
         }
-        self.end(child);
-        None
     }
 
-    fn end(&self, child: &mut Child) {
-        let _ = rustix::process::kill_process_group(Pid::from_child(child), Signal::KILL);
-        let _ = child.wait();
+    fn has_ended(&self, pidfd: &OwnedFd, deadline: Moment) -> bool {
+        let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
+        ready(&mut fds, &self.clock, deadline).unwrap_or(false)
+    }
+
+    /// Ends the program and what it started. One that may not be ended (it may run as somebody
+    /// else) is left to a thread that waits for it, so that nobody else has to.
+    fn end(&self, mut child: Child, pidfd: &OwnedFd) {
+        let _ = rustix::process::kill_process_group(Pid::from_child(&child), Signal::KILL);
+        let _ = child.kill();
+        if self.has_ended(pidfd, self.clock.now() + REAP) {
+            let _ = child.wait();
+        } else {
+            let reap = move || drop(child.wait());
+            let _ = std::thread::Builder::new().name("otpd-reap".to_owned()).spawn(reap);
+        }
     }
 }
 

@@ -106,10 +106,32 @@ impl Desk {
         if is_blank(line) {
             return;
         }
-        let Parsed { id, request } = parse(line, &self.terms());
-        if self.is_busy && id.is_none() {
+        let parsed = parse(line, &self.terms());
+        if self.must_wait() && parsed.id.is_none() {
             return self.hold(Some(line), number);
         }
+        self.take_up(parsed, number, out);
+    }
+
+    /// Carries out the next line that has waited for its turn. False if none may be.
+    pub fn next_held(&mut self, out: &mut Vec<u8>) -> bool {
+        if self.is_busy {
+            return false;
+        }
+        let Some(Held { number, line }) = self.held.pop_front() else { return false };
+        self.held_bytes -= HELD_COST + line.as_ref().map_or(0, |line| line.len());
+        match line {
+            _ if self.is_closing => self.shut(None, out),
+            Some(line) => self.take_up(parse(&line, &self.terms()), number, out),
+            None => {
+                let word = Reply::to(None, out).too_long(number);
+                self.count(word);
+            }
+        }
+        true
+    }
+
+    fn take_up(&mut self, Parsed { id, request }: Parsed<'_>, number: u64, out: &mut Vec<u8>) {
         match request {
             Ok(request) => self.carry_out(request, id, out),
             Err(fault) => {
@@ -119,10 +141,15 @@ impl Desk {
         }
     }
 
+    /// Whether an untagged line must wait for those before it.
+    fn must_wait(&self) -> bool {
+        self.is_busy || !self.held.is_empty()
+    }
+
     /// Answers a line that is too long. Its `id` is given back if it stood near the beginning.
     pub fn too_long(&mut self, start: &[u8], number: u64, out: &mut Vec<u8>) {
         let id = parse(start, &self.terms()).id;
-        if self.is_busy && id.is_none() {
+        if self.must_wait() && id.is_none() {
             return self.hold(None, number);
         }
         let word = Reply::to(id, out).too_long(number);
@@ -145,7 +172,7 @@ impl Desk {
         self.is_closing = true;
         if let Some(line) = unfinished.filter(|line| !is_blank(line)) {
             let id = parse(line, &self.terms()).id;
-            if self.is_busy && id.is_none() {
+            if self.must_wait() && id.is_none() {
                 self.hold(Some(line), 0);
             } else {
                 self.shut(id, out);
@@ -167,7 +194,7 @@ impl Desk {
                 let failure = Failure { temporary: true, smtp: None };
                 let _ = self.engine.delivered(&ticket, Err(failure), self.outside.clock.now());
                 self.shut(id.as_deref().map(RequestId::from_kept), out);
-                self.resume(id.is_none(), out);
+                self.is_busy &= id.is_some();
             }
         }
     }
@@ -301,22 +328,7 @@ impl Desk {
         let outcome = outcome.map_err(|err| Lost::Undelivered { err, masked_to });
         let reply = Reply::to(id.as_deref().map(RequestId::from_kept), out);
         self.done(Done { ticket, outcome }, reply);
-        self.resume(id.is_none(), out);
-    }
-
-    /// Goes on with the lines that waited for an untagged reply, if that was it.
-    fn resume(&mut self, was_untagged: bool, out: &mut Vec<u8>) {
-        self.is_busy &= !was_untagged;
-        while !self.is_busy
-            && let Some(Held { number, line }) = self.held.pop_front()
-        {
-            self.held_bytes -= HELD_COST + line.as_ref().map_or(0, |line| line.len());
-            match line {
-                _ if self.is_closing => self.shut(None, out),
-                Some(line) => self.line(&line, number, out),
-                None => self.too_long(&[], number, out),
-            }
-        }
+        self.is_busy &= id.is_some();
     }
 
     fn hold(&mut self, line: Option<&[u8]>, number: u64) {

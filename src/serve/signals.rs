@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 
 /// The signals, as something that can be polled.
 #[derive(Debug)]
@@ -39,6 +39,8 @@ impl Signals {
         }
         // A file that may not grow is an error of its write, not a reason to be killed.
         signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
+        // Some parents ignore the end of their children and hand that on; ours must be waited for.
+        signal_hook::flag::register(SIGCHLD, Arc::new(AtomicBool::new(false)))?;
         Ok(Self { wake, number })
     }
 
