@@ -81,8 +81,9 @@ impl Ledger {
         self.mails.push(now);
     }
 
-    /// Gives back the mail counted at `at`, which certainly failed. Says whether it did: more than
-    /// [`REFUNDS_PER_DAY`] are not given back, so that failing mails can't be asked for without end.
+    /// Gives back the mail counted at `at`, which certainly failed. False if it may not, and neither
+    /// what goes with it: more than [`REFUNDS_PER_DAY`] are not given back, so that failing mails
+    /// can't be asked for without end. (An operator may have cleared it meanwhile.)
     pub fn give_back(&mut self, at: Moment, now: Moment) -> bool {
         let Some(place) = self.mails.iter().rposition(|&mail| mail == at) else {
             return false;

@@ -89,6 +89,42 @@ fn its_exit_status_is_the_answer() {
 }
 
 #[test]
+fn a_parent_that_ignores_its_children_changes_no_answer() {
+    let binary = Binary::new();
+    let program = binary.command(&[]).get_program().to_owned();
+    for (sendmail, word) in
+        [("/bin/true", "\"delivery\":\"sent\""), ("/bin/false", "\"temporary\":false")]
+    {
+        let script = format!(
+            "trap '' CHLD; echo '{{\"cmd\":\"issue\",\"to\":\"a@x.org\"}}' >in; \
+             exec \"$0\" serve --sendmail {sendmail} --from a@x.org <in"
+        );
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &script]).arg(&program).current_dir(binary.dir.path());
+        let output = shell.output().expect("a shell");
+        assert!(String::from_utf8_lossy(&output.stdout).contains(word), "{output:?}");
+    }
+}
+
+#[test]
+fn lines_that_waited_are_answered_within_the_bound_of_replies() {
+    let mut talk = talk("cat >/dev/null; read _ <gate; exit 0", &[]);
+    let gate = gate(&talk);
+    talk.send("{\"cmd\":\"issue\",\"to\":\"a@example.org\"}\n");
+    talk.send(&"{\"cmd\":\"help\"}\n".repeat(30_000));
+    let _open = open(&gate, 1);
+    assert_eq!(field(&talk.hear(), "delivery"), "sent");
+    let first = talk.hear();
+    for _ in 1..30_000 {
+        assert_eq!(talk.hear(), first);
+    }
+    let status = fs::read_to_string(format!("/proc/{}/status", talk.child.id())).expect("it lives");
+    let peak = status.lines().find(|line| line.starts_with("VmHWM")).expect("a figure");
+    let kib: u64 = peak.split_whitespace().nth(1).expect("a figure").parse().expect("a number");
+    assert!(kib < 90 << 10, "{kib} KiB");
+}
+
+#[test]
 fn nobody_waits_for_a_mail_but_those_who_have_no_id() {
     let mut talk = talk("cat >/dev/null; read _ <gate", &[]);
     let gate = gate(&talk);
@@ -207,6 +243,8 @@ fn what_can_not_work_is_refused_at_the_start() {
     for args in [
         &["--sendmail", "/nowhere", "--from", "a@x.org"][..],
         &["--sendmail", "/bin/true"],
+        &["--sendmail", "/bin", "--from", "a@x.org"],
+        &["--sendmail", "true", "--from", "a@x.org"],
         &["--sendmail", "/bin/true", "--from", "a@x.org", "--outbox", "o"],
         &["--sendmail", "/bin/true", "--from", "a@x.org", "--simulate", "1"],
         &["--sendmail", "/bin/true", "--from", "a@x.org", "--delivery-timeout", "2"],
