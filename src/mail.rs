@@ -49,6 +49,14 @@ pub struct DeliveryError {
     pub reason: String,
 }
 
+impl DeliveryError {
+    /// A message that failed without a mail server's word.
+    #[must_use]
+    pub fn without_reply(temporary: bool, reason: impl Into<String>) -> Self {
+        Self { failure: Failure { temporary, smtp: None }, reason: reason.into() }
+    }
+}
+
 /// Who carries messages.
 #[derive(Debug)]
 pub enum Carrier {

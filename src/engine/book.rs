@@ -239,13 +239,11 @@ impl Book {
         let Some(slot) = self.address_wheel.pop(now, self.addresses.records_mut()) else {
             return !self.address_wheel.is_caught_up(now);
         };
-        let deadlines = self.live_of(slot).map(|(_, session)| session.deadline());
-        let left_alone = deadlines.max().unwrap_or_default();
-        let spent = self.addresses.at(slot).map_or(now, |record| record.ledger.spent_at(now));
-        let has_live = self.addresses.at(slot).is_some_and(|record| record.first_live != 0);
-        match left_alone.max(spent) {
+        let left_alone = self.live_of(slot).map(|(_, session)| session.deadline()).max();
+        let spent = self.address(slot).map_or(now, |ledger| ledger.spent_at(now));
+        match left_alone.unwrap_or_default().max(spent) {
             // A session that has expired and was not tidied yet still leads here.
-            due if due <= now && has_live => {
+            due if due <= now && left_alone.is_some() => {
                 self.address_wheel.add(slot, now + SOON, self.addresses.records_mut())
             }
             due if due <= now => self.addresses.remove(slot),
@@ -259,7 +257,7 @@ impl Book {
         let Some(slot) = self.client_wheel.pop(now, self.clients.records_mut()) else {
             return !self.client_wheel.is_caught_up(now);
         };
-        match self.clients.at(slot).map_or(now, |record| record.ledger.spent_at()) {
+        match self.client(slot).map_or(now, ClientLedger::spent_at) {
             due if due <= now => self.clients.remove(slot),
             due => self.client_wheel.add(slot, due, self.clients.records_mut()),
         }

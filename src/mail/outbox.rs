@@ -15,7 +15,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 
 use super::{DeliveryError, Message, Receipt, Transport};
 use crate::clock::Clock;
-use crate::engine::{Delivery, Failure};
+use crate::engine::Delivery;
 
 /// An outbox. It is held by a handle, so that nothing can be slipped under its name.
 pub struct Outbox {
@@ -97,10 +97,7 @@ impl Transport for Outbox {
     fn carry(&mut self, message: &Message) -> Result<Receipt, DeliveryError> {
         match self.write(message) {
             Ok(file) => Ok(Receipt { delivery: Delivery::Sent, file: Some(file) }),
-            Err(err) => Err(DeliveryError {
-                failure: Failure { temporary: true, smtp: None },
-                reason: format!("outbox: {err}"),
-            }),
+            Err(err) => Err(DeliveryError::without_reply(true, format!("outbox: {err}"))),
         }
     }
 }

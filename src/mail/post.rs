@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use super::{DeliveryError, Message, Receipt, Transport};
 use crate::clock::Moment;
-use crate::engine::Failure;
 
 /// Messages that may wait for a worker. At 1.5 KB each that is 1.5 MB; who comes later is told to.
 const QUEUE_MAX: usize = 1_000;
@@ -103,7 +102,7 @@ impl Post {
     pub fn send(&mut self, message: Message, now: Moment) -> Result<Number, DeliveryError> {
         let mut jobs = self.queue.jobs();
         if jobs.len() >= QUEUE_MAX {
-            return Err(undelivered("the queue is full"));
+            return Err(DeliveryError::without_reply(true, "the queue is full"));
         }
         self.given += 1;
         jobs.push_back(Job { number: self.given, message, stale_at: now + self.patience });
@@ -154,7 +153,10 @@ impl Post {
         let mut jobs = self.queue.jobs();
         jobs.front().filter(|job| now >= job.stale_at)?;
         let job = jobs.pop_front()?;
-        Some((job.number, Err(undelivered("it waited too long for a connection"))))
+        Some((
+            job.number,
+            Err(DeliveryError::without_reply(true, "it waited too long for a connection")),
+        ))
     }
 }
 
@@ -187,8 +189,4 @@ fn work(
         // A bell that is full of rings is heard all the same.
         let _ = ringer.write(&[0]);
     }
-}
-
-fn undelivered(reason: &str) -> DeliveryError {
-    DeliveryError { failure: Failure { temporary: true, smtp: None }, reason: reason.to_owned() }
 }

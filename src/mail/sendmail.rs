@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use super::{DeliveryError, Message, Receipt, Transport};
 use crate::clock::{Clock, Moment};
-use crate::engine::{Delivery, Failure};
+use crate::engine::Delivery;
 
 /// `EX_TEMPFAIL`: trying later may help.
 const TEMPFAIL: i32 = 75;
@@ -44,7 +44,7 @@ impl<C: Clock> Sendmail<C> {
         let deadline = self.clock.now() + self.timeout;
         let mut child = self.start(&message.to).map_err(|err| {
             let reason = format!("`{}` can't be started: {err}", self.program);
-            undelivered(true, reason)
+            DeliveryError::without_reply(true, reason)
         })?;
         // Before a byte is handed over: a program that can't be waited for is not given a message.
         let pidfd = match rustix::process::pidfd_open(Pid::from_child(&child), PidfdFlags::empty())
@@ -54,7 +54,7 @@ impl<C: Clock> Sendmail<C> {
                 let _ = child.kill();
                 let _ = child.wait();
                 let reason = format!("`{}` can't be waited for: {err}", self.program);
-                return Err(undelivered(true, reason));
+                return Err(DeliveryError::without_reply(true, reason));
             }
         };
         let mut stdin = child.stdin.take();
@@ -64,7 +64,10 @@ impl<C: Clock> Sendmail<C> {
         if !matches!(handed_over, Ok(true)) && !stopped_reading {
             // The program must not see the end of a message that is cut: it is ended first.
             self.end(child, &pidfd);
-            return Err(undelivered(true, "sendmail did not take the message in time".to_owned()));
+            return Err(DeliveryError::without_reply(
+                true,
+                "sendmail did not take the message in time",
+            ));
         }
         drop(stdin);
         match self.wait(&mut child, &pidfd, deadline) {
@@ -76,7 +79,7 @@ impl<C: Clock> Sendmail<C> {
                     false => Ok(Delivery::Uncertain),
                     true => {
                         let reason = "sendmail stopped reading and did not end".to_owned();
-                        Err(undelivered(true, reason))
+                        Err(DeliveryError::without_reply(true, reason))
                     }
                 }
             }
@@ -188,9 +191,5 @@ fn refused(status: ExitStatus) -> DeliveryError {
         (Some(code), _) => format!("sendmail ended with status {code}"),
         (None, signal) => format!("sendmail was ended by signal {}", signal.unwrap_or_default()),
     };
-    undelivered(status.code() == Some(TEMPFAIL), reason)
-}
-
-fn undelivered(temporary: bool, reason: String) -> DeliveryError {
-    DeliveryError { failure: Failure { temporary, smtp: None }, reason }
+    DeliveryError::without_reply(status.code() == Some(TEMPFAIL), reason)
 }
