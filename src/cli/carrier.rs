@@ -15,7 +15,7 @@ use crate::mail::outbox::Outbox;
 use crate::mail::post::Post;
 use crate::mail::sendmail::Sendmail;
 use crate::mail::smtp::relay::Relay;
-use crate::mail::smtp::{Smtp, Terms, trust};
+use crate::mail::smtp::{PAUSE, Smtp, Terms, trust};
 use crate::mail::{Carrier, Transport};
 use crate::system::SystemClock;
 
@@ -119,6 +119,7 @@ fn smtp(url: &str, flags: &MailFlags, clock: SystemClock) -> Result<Smtp<SystemC
         from: flags.from()?.into_text().into(),
         hello: flags.smtp_hello.clone(),
         timeout: flags.delivery_timeout,
+        pause: PAUSE,
     };
     Ok(Smtp::new(terms, clock))
 }

@@ -38,8 +38,8 @@ use gate::Gate;
 use relay::{Relay, Security};
 use stream::{Identity, Resolver, Stream, connect};
 
-/// How long a message waits before it is tried again after a temporary no.
-const PAUSE: Duration = Duration::from_secs(1);
+/// How long a message waits before it is tried again after a temporary no, usually.
+pub const PAUSE: Duration = Duration::from_secs(1);
 /// A run of so many digits in a server's words is not told: it could be the code.
 const DIGITS_TOLD: usize = 5;
 
@@ -56,6 +56,8 @@ pub struct Terms {
     pub hello: Option<String>,
     /// How long a message may take, everything included.
     pub timeout: Duration,
+    /// How long it waits before it is tried again after a temporary no.
+    pub pause: Duration,
 }
 
 /// A way to a relay. Clones share their kept connections.
@@ -128,10 +130,11 @@ impl<C: Clock + Clone> Smtp<C> {
             // The server has ended a conversation that was kept too long for it.
             Cause::Refused(reply) if reply.code == 421 && was_kept => None,
             Cause::Refused(_) => {
-                if self.clock.now().until(deadline) <= PAUSE {
+                let pause = self.shared.terms.pause;
+                if self.clock.now().until(deadline) <= pause {
                     return Err(fault);
                 }
-                std::thread::sleep(PAUSE);
+                std::thread::sleep(pause);
                 self.take(deadline)
             }
             _ => None,
