@@ -63,7 +63,8 @@ where
             let (script, seen) = (Arc::clone(&script), Arc::clone(&theirs));
             std::thread::spawn(move || {
                 // That a client goes away in the middle is what many of these tests are about.
-                let _ = script(number, stream.expect("a connection"), &seen);
+                let stream = stream.expect("a connection");
+                let _ = stream.set_nodelay(true).and_then(|()| script(number, stream, &seen));
             });
         }
     });
