@@ -116,6 +116,11 @@ fn warn(desk: &mut Desk, flags: &ServeFlags, warnings: &[String]) {
     for warning in warnings {
         desk.tell(&Event::Setting { warning });
     }
+    if carrier::has_idle_password(&flags.mail) {
+        let warning =
+            "there is a password, and the mail server's URL names no user: nobody logs in";
+        desk.tell(&Event::Setting { warning });
+    }
     if flags.process.simulate.is_some() {
         desk.tell(&Event::Simulated);
     } else if flags.mail.route() == Ok(Route::Outbox(OUTBOX)) && flags.mail.outbox.is_none() {

@@ -80,6 +80,15 @@ pub fn check(
     Ok(true)
 }
 
+/// Whether there is a password for the mail server, and nobody who logs in with it.
+#[must_use]
+pub fn has_idle_password(flags: &MailFlags) -> bool {
+    let Ok(Route::Smtp(url)) = flags.route() else { return false };
+    let is_named = std::env::var_os(PASSWORD).is_some_and(|password| !password.is_empty());
+    (is_named || flags.smtp_password_file.is_some())
+        && Relay::parse(url).is_ok_and(|relay| relay.user.is_none())
+}
+
 fn post<T>(transport: &T, count: usize, flags: &MailFlags) -> Result<Post, String>
 where
     T: Transport + Send + Clone + 'static,

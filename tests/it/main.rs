@@ -1,6 +1,7 @@
 //! otpd from outside: dialogues, rules against a model, the process, the papers.
 
 mod cases;
+mod check;
 mod harness;
 mod papers;
 mod process;

@@ -26,14 +26,14 @@ const DEADLINE: Duration = Duration::from_millis(400);
 const AMPLE: Duration = Duration::from_secs(20);
 
 /// Whatever a server talks over.
-trait Line: Read + Write + Send {}
+pub trait Line: Read + Write + Send {}
 impl<T: Read + Write + Send> Line for T {}
 
 /// What a server saw.
 #[derive(Default)]
-struct Seen {
+pub struct Seen {
     connections: AtomicUsize,
-    messages: Mutex<Vec<String>>,
+    pub messages: Mutex<Vec<String>>,
     /// Bytes that a server which talks without end got rid of.
     written: AtomicUsize,
 }
@@ -49,7 +49,7 @@ impl Seen {
 }
 
 /// Starts a server that plays `script` on each connection, with its number from 1.
-fn server<F>(script: F) -> (SocketAddr, Arc<Seen>)
+pub fn server<F>(script: F) -> (SocketAddr, Arc<Seen>)
 where
     F: Fn(usize, TcpStream, &Seen) -> std::io::Result<()> + Send + Sync + 'static,
 {
@@ -73,7 +73,7 @@ where
 
 /// Plays a server that does as it is told, except for what `answer` says to a command or to a
 /// message (`.`). An answer of nothing closes the connection.
-fn converse(
+pub fn converse(
     line: impl Line,
     seen: &Seen,
     answer: &dyn Fn(&str) -> Option<&'static str>,
