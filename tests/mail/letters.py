@@ -13,6 +13,8 @@ HEADERS = {
     "From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "MIME-Version", "Content-Type",
 }  # fmt: skip
 CODE_LINE = re.compile(r"^\d{6}$", re.M)
+# Words that need no quotes, or something in quotes (RFC 5322, section 3.2.5; RFC 2047's words too).
+NAMED_SENDER = re.compile(rb"""^From: ([\w!#$%&'*+/=?^`{|}~\s-]+|"([^"\\]|\\.)*") <""")
 # RFC 5322, section 2.1.1, and what quoted-printable allows.
 LINE_MAX = 76
 
@@ -30,7 +32,9 @@ class Letter:
     def shape(self):
         """Everything that does not change from one message to the next."""
         ours = re.compile(re.escape(self.message.get_boundary()) + "|" + re.escape(self.code))
-        heads = [(name, ours.sub("*", value)) for name, value in self.message.items() if name not in ("Date", "Message-ID")]
+        changing = "Date", "Message-ID"
+        items = self.message.items()
+        heads = [(name, ours.sub("*", value)) for name, value in items if name not in changing]
         parts = [(part.items(), ours.sub("*", text)) for part, text in zip(self.parts, self.texts)]
         return heads, parts
 
@@ -43,6 +47,7 @@ def assert_well_formed(test, letter, to, line_end=b"\r\n"):
     head, body = raw.split(2 * line_end, 1)
     test.assertLessEqual(max(map(len, body.split(line_end))), LINE_MAX)
     test.assertNotIn(letter.code.encode(), head)
+    test.assertRegex(raw.replace(line_end + b" ", b" "), NAMED_SENDER)
 
     test.assertEqual([part.defects for part in message.walk()], [[], [], []])
     test.assertEqual({name: message.get_all(name) for name in message.keys()}.keys(), HEADERS)

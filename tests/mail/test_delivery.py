@@ -6,7 +6,8 @@ import letters
 import world
 from letters import Letter
 from otpd import FROM, Otpd
-from servers import PLAIN, SECURITIES, STARTTLS, TLS, Scripted
+from scripted import Scripted
+from servers import PLAIN, SECURITIES, STARTTLS, TLS
 from world import KINDS
 
 
@@ -34,11 +35,13 @@ class Deliveries(unittest.TestCase):
         products = ".dot", "..", "Bücher & Söhne", "宇" * 33, "x" * 100, "=_From >From", 'a " b, c <d>'
         for product in products:
             with self.subTest(product), world.door(Scripted) as door:
+                purpose = f"{product[:20]}."
                 with Otpd(*door.flags(), product=product) as otpd:
-                    otpd.send(to, purpose=f"{product[:20]}.")
+                    otpd.send(to, purpose=purpose)
                 letter = Letter(door.server.mail_to(to).raw)
                 letters.assert_well_formed(self, letter, to)
-                self.assertEqual(letter.shape(), letters.from_outbox(to, product=product, purpose=f"{product[:20]}.").shape())
+                written = letters.from_outbox(to, product=product, purpose=purpose)
+                self.assertEqual(letter.shape(), written.shape())
 
     def test_a_line_that_begins_with_a_dot_keeps_its_one_dot(self):
         for kind in KINDS:

@@ -6,7 +6,8 @@ import unittest
 import world
 from letters import Letter
 from otpd import Otpd
-from servers import REFUSALS, STARTTLS, Scripted, free_ports
+from scripted import Scripted
+from servers import REFUSALS, STARTTLS, free_ports
 from world import KINDS
 
 
@@ -26,7 +27,8 @@ class Refusals(unittest.TestCase):
                     # The connection, or a new one, still carries what is not refused.
                     otpd.send("after-refusals@example.org")
                 door.server.mail_to("after-refusals@example.org")
-                self.assertEqual([door.server.mails_to(address) for address in REFUSALS], [[]] * len(REFUSALS))
+                for address in REFUSALS:
+                    self.assertEqual(door.server.mails_to(address), [])
 
     def test_a_mail_without_an_answer_is_uncertain_and_is_not_sent_twice(self):
         for address in ("stall@example.org", "drop@example.org"):
@@ -43,6 +45,11 @@ class Refusals(unittest.TestCase):
             self.assert_failed(otpd.issue("drop-early@example.org"), temporary=True)
             otpd.send("ann@example.org")
             self.assertEqual(len(door.server.received), 1)
+
+    def test_a_server_that_wants_a_log_in_where_none_is_set_refuses_for_good(self):
+        with world.door(Scripted, auth=True) as door:
+            with Otpd("--smtp", f"smtp://localhost:{door.port}") as otpd:
+                self.assert_failed(otpd.issue("ann@example.org"), temporary=False, smtp=530)
 
     def test_nobody_there_is_a_temporary_failure(self):
         [port] = free_ports(1)

@@ -5,7 +5,7 @@ import ssl
 import unittest
 
 import world
-from servers import PASSWORD, REFUSALS, SECURITIES, STARTTLS, TLS, USER, PATIENCE_S
+from servers import PASSWORD, PATIENCE_S, REFUSALS, SECURITIES, STARTTLS, TLS, USER
 from world import KINDS
 
 MESSAGE = "From: <no-reply@acme.example>\r\n\r\n.one dot\r\n"
@@ -26,8 +26,9 @@ class Servers(unittest.TestCase):
         for kind in KINDS:
             for security in SECURITIES:
                 for auth in (False, True):
-                    with world.door(kind, security, auth) as door, self.subTest(str(door)), connect(door) as client:
-                        self.use(door, client)
+                    with world.door(kind, security, auth) as door, self.subTest(str(door)):
+                        with connect(door) as client:
+                            self.use(door, client)
 
     def use(self, door, client):
         to = f"smtplib-{door.security}-{door.auth}@example.org".lower()

@@ -75,9 +75,10 @@ def rules_that_fire(mails):
     home = world.directory("spamassassin")
     mails = [mail.replace(b"\r\n", b"\n") for mail in mails]
     box = b"".join(b"From MAILER-DAEMON Thu Jan  1 00:00:00 2026\n" + mail + b"\n" for mail in mails)
+    at_home = environment(HOME=str(home), TMPDIR=str(home))
     done = subprocess.run(
         ["spamassassin", "--local", "--test-mode", "--mbox", f"--prefspath={home}/user_prefs"],
-        input=box, env=environment(HOME=str(home), TMPDIR=str(home)), capture_output=True, check=True, timeout=2 * PATIENCE_S,
+        input=box, env=at_home, capture_output=True, check=True, timeout=3 * PATIENCE_S,
     )  # fmt: skip
     told = done.stdout.decode("utf-8", "replace")
     found = re.findall(r"^X-Spam-Status: .*?tests=(.*?)\s(?=autolearn|version)", told, re.M | re.S)

@@ -3,8 +3,10 @@
 import unittest
 
 import world
+from authority import Authority
 from otpd import FROM, Otpd, run
-from servers import PASSWORD, PLAIN, SECURITIES, STARTTLS, TLS, Authority, Scripted
+from scripted import Scripted
+from servers import PASSWORD, PLAIN, SECURITIES, STARTTLS, TLS
 from world import KINDS
 
 TO = "ann@example.org"
@@ -50,12 +52,23 @@ class Passwords(unittest.TestCase):
                     if kind is Scripted:
                         self.assertEqual((door.server.logins, door.server.received), ([False], []))
 
+    def test_many_mails_do_not_try_a_refused_password_over_and_over(self):
+        connections = 4
+        with world.door(Scripted, TLS, auth=True) as door:
+            flags = *door.flags(), "--smtp-connections", str(connections)
+            with Otpd(*flags, **door.environment(WRONG)) as otpd:
+                issues = [dict(cmd="issue", id=number, to=f"u{number}@example.org") for number in range(50)]
+                replies = otpd.ask_all(issues)
+            self.assertEqual({reply.get("smtp") for reply in replies}, {535})
+            self.assertLessEqual(len(door.server.logins), connections)
+
     def test_either_way_to_log_in_will_do(self):
         for unknown in ("PLAIN", "LOGIN"):
-            with self.subTest(without=unknown), world.door(Scripted, TLS, auth=True, without=(unknown,)) as door:
-                with Otpd(*door.flags(), **door.environment()) as otpd:
-                    otpd.send(TO)
-                self.assertEqual(door.server.logins, [True])
+            with world.door(Scripted, TLS, auth=True, without=(unknown,)) as door:
+                with self.subTest(f"without {unknown}"):
+                    with Otpd(*door.flags(), **door.environment()) as otpd:
+                        otpd.send(TO)
+                    self.assertEqual(door.server.logins, [True])
 
     def test_a_password_comes_from_the_environment_or_a_private_file(self):
         file = world.directory("password") / "password"

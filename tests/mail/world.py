@@ -10,7 +10,10 @@ import unittest
 from dataclasses import dataclass
 from pathlib import Path
 
-from servers import PASSWORD, PLAIN, STARTTLS, TLS, USER, Authority, Postfix, Scripted
+from authority import Authority
+from postfix import Postfix
+from scripted import Scripted
+from servers import PASSWORD, PLAIN, STARTTLS, TLS, USER
 
 END = contextlib.ExitStack()
 KINDS = Postfix, Scripted
