@@ -1,7 +1,9 @@
 //! Flags and environment become a checked configuration, and a configuration a running command.
 
 pub mod flags;
+pub mod preview;
 pub mod report;
+pub mod wording;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -51,6 +53,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
     let result = match Cli::read(args) {
         Ok(Cli { command: Command::Serve(flags) }) => serve(&flags),
         Ok(Cli { command: Command::Policy { policy, json } }) => print_policy(&policy, json),
+        Ok(Cli { command: Command::Preview(flags) }) => preview::preview(&flags),
         Err(err) => return tell_usage(&err),
     };
     result.unwrap_or_else(|why| {
@@ -83,6 +86,8 @@ fn serve(flags: &ServeFlags) -> Result<Exit, String> {
     refuse_mail_servers()?;
     let policy = flags.policy.policy()?;
     let sender = flags.mail.sender()?;
+    let templates = flags.wording.templates(sender.product(), policy.digits)?;
+    let sender = sender.with(templates);
     let clock = SystemClock::start();
     let (world, random) = world(flags.process.simulate, clock);
     let carrier = match flags.mail.route()? {

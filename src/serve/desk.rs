@@ -11,7 +11,7 @@ use crate::clock::{Clock, Moment, NoRandomness, Random};
 use crate::engine::policy::Policy;
 use crate::engine::{Delivery, Engine, Failure, Guess, Issue, Letter, Refusal, Ticket};
 use crate::log::{Event, Level, Log};
-use crate::mail::compose::{Composer, Sender};
+use crate::mail::compose::{Composer, Sender, Unwritten};
 use crate::mail::post::{Number, Outcome, Post};
 use crate::mail::{Carrier, DeliveryError, Receipt};
 use crate::protocol::parse::{Parsed, Terms, parse};
@@ -355,7 +355,7 @@ impl Desk {
                 }
                 Err(refusal) => self.refused(&refusal, reply),
             },
-            Err(Lost::Unwritten(NoRandomness)) => {
+            Err(Lost::NoRandomness) => {
                 let failure = Failure { temporary: true, smtp: None };
                 let _ = self.engine.delivered(&ticket, Err(failure), now);
                 self.refused(&Refusal::Internal, reply);
@@ -436,7 +436,7 @@ struct Done {
 
 /// Why a letter certainly did not go out.
 enum Lost {
-    Unwritten(NoRandomness),
+    NoRandomness,
     Undelivered { err: DeliveryError, masked_to: String },
 }
 
@@ -445,7 +445,17 @@ fn send(letter: &Letter<'_>, composer: &mut Composer, outside: &mut Outside) -> 
     let ticket = letter.ticket;
     let message = match composer.compose(letter, &*outside.clock, &mut *outside.random) {
         Ok(message) => message,
-        Err(err) => return Sent::Done(Done { ticket, outcome: Err(Lost::Unwritten(err)) }),
+        Err(unwritten) => {
+            let lost = match unwritten {
+                Unwritten::NoRandomness => Lost::NoRandomness,
+                // The same values would fail again.
+                Unwritten::Template(reason) => Lost::Undelivered {
+                    err: DeliveryError::without_reply(false, reason),
+                    masked_to: mask(letter.to),
+                },
+            };
+            return Sent::Done(Done { ticket, outcome: Err(lost) });
+        }
     };
     let outcome = match &mut outside.carrier {
         Carrier::Here(transport) => transport.carry(&message),
