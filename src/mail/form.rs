@@ -175,6 +175,7 @@ fn part(content_type: ContentType, text: String, stand_in: &str) -> SinglePart {
     // The library's own idea of a short line may be shorter than ours.
     let body = seven_bit.unwrap_or_else(|text| {
         let quoted = quoted_around(&String::from_utf8_lossy(&text), stand_in);
+        let quoted = without_lone_digits(&quoted);
         Body::dangerous_pre_encoded(quoted, ContentTransferEncoding::QuotedPrintable)
     });
     SinglePart::builder().header(content_type).body(body)
@@ -205,6 +206,23 @@ fn quoted_around(text: &str, stand_in: &str) -> Vec<u8> {
     }
     encoded.extend(quoted(after));
     encoded
+}
+
+/// The same text where no break leaves digits on a line that they did not have to themselves:
+/// whoever looks for the code before decoding would find them.
+fn without_lone_digits(quoted: &[u8]) -> Vec<u8> {
+    let mut safe = Vec::with_capacity(quoted.len());
+    for line in quoted.split_inclusive(|b| *b == b'\n') {
+        let digits = line.strip_suffix(b"\r\n").unwrap_or(line);
+        let are_digits = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+        if are_digits && safe.ends_with(SOFT_BREAK) && digits.len() + 2 <= LINE_MAX {
+            safe.extend_from_slice(format!("={:02X}", digits[0]).as_bytes());
+            safe.extend_from_slice(&line[1..]);
+        } else {
+            safe.extend_from_slice(line);
+        }
+    }
+    safe
 }
 
 fn quoted(text: &str) -> Vec<u8> {
@@ -305,6 +323,19 @@ mod tests {
                     assert_eq!(read(&encoded), text.replace('\n', "\r\n"));
                 }
             }
+        }
+    }
+
+    #[test]
+    fn no_encoding_leaves_digits_alone_on_a_line() {
+        for len in 0..160 {
+            let text = format!("é\n{} 123456\n123\nGHHHHH\n", "x".repeat(len));
+            let encoded = without_lone_digits(&quoted_around(&text, "GHHHHH"));
+            let encoded = String::from_utf8(encoded).expect("ASCII");
+            assert!(!encoded.lines().any(|line| line == "123456"), "{encoded}");
+            assert!(encoded.contains("\r\n123\r\nGHHHHH\r\n"), "{encoded}");
+            assert!(encoded.lines().all(|line| line.len() <= LINE_MAX));
+            assert_eq!(read(&encoded), text.replace('\n', "\r\n"));
         }
     }
 

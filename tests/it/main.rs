@@ -8,5 +8,6 @@ mod readme_example;
 mod rules;
 mod sendmail;
 mod talk;
+mod templates;
 mod transcripts;
 mod walls;

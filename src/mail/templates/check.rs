@@ -127,10 +127,8 @@ pub fn shape(rendered: &Rendered, code: &str, code_in_subject: bool) -> Result<(
 fn lines_are_short(rendered: &Rendered) -> Result<(), Fault> {
     outputs(rendered).try_for_each(|(file, output)| {
         let long = output.lines().find(|line| line.len() > LINE_BYTES_MAX);
-        // Its end is told, since a long line may be made of many.
-        let end = |line: &str| line.as_ptr().addr() - output.as_ptr().addr() + line.len() - 1;
         let what = "a line is longer than 998 bytes";
-        long.map_or(Ok(()), |line| Err(Fault { file, at: end(line), what }))
+        long.map_or(Ok(()), |line| Err(Fault { file, at: end_of(line, output), what }))
     })
 }
 
@@ -141,11 +139,21 @@ fn is_escaped(rendered: &Rendered) -> Result<(), Fault> {
 
 /// Scripts and people take a line of digits for the code.
 fn nothing_passes_for_a_code(rendered: &Rendered, digits: &str) -> Result<(), Fault> {
-    let text = &rendered.text;
-    let what = "a value alone on its line could pass for the code";
-    let line = text.lines().find(|line| line.trim() == digits);
-    let at = |line: &str| line.as_ptr().addr() - text.as_ptr().addr() + line.len() - 1;
-    line.map_or(Ok(()), |line| Err(Fault { file: 1, at: at(line), what }))
+    let passes = |line: &str| {
+        let line = line.trim();
+        line.len() >= digits.len() && line.bytes().all(|b| b.is_ascii_digit())
+    };
+    outputs(rendered).skip(1).try_for_each(|(file, output)| {
+        let what = "digits alone on a line could pass for the code";
+        let line = output.lines().find(|line| passes(line));
+        line.map_or(Ok(()), |line| Err(Fault { file, at: end_of(line, output), what }))
+    })
+}
+
+/// The place of a line's last byte in the output that it is a part of. Its end and not its
+/// beginning, since what makes a line wrong may be what comes last.
+fn end_of(line: &str, output: &str) -> usize {
+    line.as_ptr().addr() - output.as_ptr().addr() + line.len().saturating_sub(1)
 }
 
 fn outputs(rendered: &Rendered) -> impl Iterator<Item = (usize, &str)> {

@@ -151,7 +151,7 @@ fn environment() -> Environment<'static> {
 pub fn context(values: &Values<'_>, other: &str) -> Value {
     let given = values.vars.iter().map(|(name, value)| ((*name).to_owned(), value.to_string()));
     let vars = Vars { given: given.collect(), other: other.to_owned() };
-    Value::from_iter([
+    Value::from_pairs([
         ("code", Value::from(values.code)),
         ("product", Value::from(values.product)),
         ("purpose", Value::from(values.purpose.unwrap_or_default())),
