@@ -236,6 +236,19 @@ fn own_templates_are_given_their_values_and_fall_back() {
 }
 
 #[test]
+fn the_words_are_set_by_the_environment_too() {
+    let binary = Binary::new();
+    write(&binary, "eo", "subject.txt", "{{ code }} estas via kodo");
+    let mut command = binary.command(&["preview"]);
+    command.envs([("OTPD_TEMPLATES", "templates"), ("OTPD_LOCALE", "eo")]);
+    let refused = command.output().expect("it runs");
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    let shown = command.env("OTPD_CODE_IN_SUBJECT", "1").output().expect("it runs");
+    let shown = String::from_utf8(shown.stdout).expect("UTF-8");
+    assert!(shown.contains("\r\nSubject: 123456 estas via kodo\r\n"), "{shown}");
+}
+
+#[test]
 fn a_template_that_fails_fails_its_mail_for_good_and_nothing_else() {
     let binary = Binary::new();
     let text = "{{ code }}\n{% if vars.x == \"secret\" %}{{ product|no }}{% endif %}\n";
