@@ -1,5 +1,6 @@
 //! Flags and environment become a checked configuration, and a configuration a running command.
 
+pub mod carrier;
 pub mod flags;
 pub mod preview;
 pub mod report;
@@ -10,25 +11,16 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::rc::Rc;
 
-use rustix::fs::Access;
-
 use clap::error::ErrorKind;
 
 use crate::clock::{Clock, Random};
 use crate::log::{Event, Log};
-use crate::mail::outbox::Outbox;
-use crate::mail::post::Post;
-use crate::mail::sendmail::Sendmail;
-use crate::mail::{Carrier, Transport};
 use crate::protocol::status::policy_line;
 use crate::serve::desk::{Desk, Outside};
 use crate::serve::{self, End};
 use crate::simulate::{Seeded, StoppedClock};
 use crate::system::{self, SystemClock, SystemRandom};
-use flags::{Cli, Command, LogFlags, MailFlags, OUTBOX, PolicyFlags, Route, ServeFlags};
-
-/// Programs that carry mail at the same time.
-const SENDMAILS: usize = 4;
+use flags::{CheckFlags, Cli, Command, LogFlags, OUTBOX, PolicyFlags, Route, ServeFlags};
 
 /// How a command ended, as its exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +31,8 @@ pub enum Exit {
     Broken = 1,
     /// 2: the flags or the configuration are wrong.
     Usage = 2,
+    /// 3: mail can't be sent.
+    Unsent = 3,
 }
 
 impl From<Exit> for ExitCode {
@@ -52,6 +46,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
     system::keep_panics_quiet();
     let result = match Cli::read(args) {
         Ok(Cli { command: Command::Serve(flags) }) => serve(&flags),
+        Ok(Cli { command: Command::Check(flags) }) => check(&flags),
         Ok(Cli { command: Command::Policy { policy, json } }) => print_policy(&policy, json),
         Ok(Cli { command: Command::Preview(flags) }) => preview::preview(&flags),
         Err(err) => return tell_usage(&err),
@@ -83,22 +78,16 @@ fn serve(flags: &ServeFlags) -> Result<Exit, String> {
     if flags.process.die_with_parent {
         system::die_with_parent().map_err(|err| format!("`--die-with-parent`: {err}"))?;
     }
-    refuse_mail_servers()?;
     let policy = flags.policy.policy()?;
     let sender = flags.mail.sender()?;
     let templates = flags.wording.templates(sender.product(), policy.digits)?;
     let sender = sender.with(templates);
     let clock = SystemClock::start();
     let (world, random) = world(flags.process.simulate, clock);
-    let carrier = match flags.mail.route()? {
-        Route::Outbox(path) => {
-            Carrier::Here(Box::new(Outbox::open(path, Rc::clone(&world.clock))?))
-        }
-        Route::Sendmail(_) if world.simulated.is_some() => {
-            return Err("`--simulate` only writes to an outbox".to_owned());
-        }
-        Route::Sendmail(program) => Carrier::Away(sendmail(program, &flags.mail, clock)?),
-    };
+    if world.simulated.is_some() && !matches!(flags.mail.route()?, Route::Outbox(_)) {
+        return Err("`--simulate` only writes to an outbox".to_owned());
+    }
+    let carrier = carrier::carrier(&flags.mail, Rc::clone(&world.clock), clock)?;
     let outside = Outside { clock: world.clock, random, carrier, simulated: world.simulated };
     let warnings = policy.warnings();
     let mut desk = Desk::new(policy, sender, outside, log(&flags.log))
@@ -111,26 +100,21 @@ fn serve(flags: &ServeFlags) -> Result<Exit, String> {
     }
 }
 
-/// Whoever configured a mail server must not find their mail somewhere else.
-fn refuse_mail_servers() -> Result<(), String> {
-    match std::env::var_os("OTPD_SMTP_URL").is_some_and(|value| !value.is_empty()) {
-        true => Err("`OTPD_SMTP_URL` is set, but this release knows no SMTP".to_owned()),
-        false => Ok(()),
-    }
-}
-
-fn sendmail(program: &str, flags: &MailFlags, clock: SystemClock) -> Result<Post, String> {
-    rustix::fs::access(program, Access::EXEC_OK)
-        .map_err(|err| format!("`--sendmail {program}` can't be run: {err}"))?;
-    if !program.contains('/') || !std::fs::metadata(program).is_ok_and(|it| it.is_file()) {
-        return Err(format!("`--sendmail {program}` is not the path of a program"));
-    }
-    let from = flags.from()?.into_text();
-    let timeout = flags.delivery_timeout;
-    let sendmail = Sendmail::new(program.to_owned(), from.into(), timeout, clock);
-    let one = || -> Box<dyn Transport + Send> { Box::new(sendmail.clone()) };
-    Post::start((0..SENDMAILS).map(|_| one()).collect(), timeout)
-        .map_err(|err| format!("no threads to carry mail: {err}"))
+/// Tries the way that mail would go.
+fn check(flags: &CheckFlags) -> Result<Exit, String> {
+    system::protect().map_err(|err| format!("can't protect this process: {err}"))?;
+    flags.mail.sender()?;
+    let mut is_told = true;
+    let mut tell = |step: &str, done: Result<&str, &str>| {
+        let line = report::step(step, done);
+        is_told &= std::io::stdout().write_all(line.as_bytes()).is_ok();
+    };
+    let is_free = carrier::check(&flags.mail, SystemClock::start(), &mut tell)?;
+    Ok(match (is_told, is_free) {
+        (false, _) => Exit::Broken,
+        (true, true) => Exit::Done,
+        (true, false) => Exit::Unsent,
+    })
 }
 
 fn warn(desk: &mut Desk, flags: &ServeFlags, warnings: &[String]) {

@@ -116,6 +116,13 @@ pub enum Event<'a> {
         /// Why, for the operator.
         reason: &'a str,
     },
+    /// A mail may have arrived or not.
+    MailUncertain {
+        /// Masked.
+        to: &'a str,
+        /// Why nobody knows, for the operator.
+        reason: &'a str,
+    },
     /// Somebody was refused because of too many wrong codes.
     Locked {
         /// Whether only an operator can open the lock.
@@ -147,7 +154,7 @@ enum Value<'a> {
 }
 
 /// Kinds of events.
-const KINDS: usize = 11;
+const KINDS: usize = 12;
 
 impl Event<'_> {
     /// Number of its kind, level, name, and fields.
@@ -192,6 +199,12 @@ impl Event<'_> {
                 vec![("stream", Text(stream)), ("reason", Text(reason))],
             ),
             Self::Replied { word } => (10, Level::Debug, "replied", vec![("word", Text(word))]),
+            Self::MailUncertain { to, reason } => (
+                11,
+                Level::Warn,
+                "mail_uncertain",
+                vec![("to", Text(to)), ("reason", Text(reason))],
+            ),
         }
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! [`compose`] writes the message of a [`sender`] from a [`form`]. Its words are those of [`text`]
 //! or of the operator's [`templates`]; [`subject`] makes them a header. [`outbox`] is the transport
-//! for tests and for whoever picks messages up from a directory; [`sendmail`] hands them to the mail
-//! system of this machine, in threads of their own ([`post`]). The only place that knows the mail
-//! library.
+//! for tests and for whoever picks messages up from a directory; [`smtp`] speaks to a relay and
+//! [`sendmail`] hands messages to the mail system of this machine, both in threads of their own
+//! ([`post`]). The only place that knows the mail library.
 
 pub mod compose;
 pub mod form;
@@ -12,9 +12,13 @@ pub mod outbox;
 pub mod post;
 pub mod sender;
 pub mod sendmail;
+pub mod smtp;
 pub mod subject;
 pub mod templates;
 pub mod text;
+pub mod wait;
+
+use std::time::Duration;
 
 use zeroize::Zeroizing;
 
@@ -44,6 +48,22 @@ pub struct Receipt {
     pub delivery: Delivery,
     /// Where it lies, if it is a file.
     pub file: Option<String>,
+    /// Why nothing certain is known, for the operator.
+    pub doubt: Option<String>,
+}
+
+impl Receipt {
+    /// Of a message that was accepted.
+    #[must_use]
+    pub const fn sent() -> Self {
+        Self { delivery: Delivery::Sent, file: None, doubt: None }
+    }
+
+    /// Of a message that may have been accepted.
+    #[must_use]
+    pub fn uncertain(doubt: impl Into<String>) -> Self {
+        Self { delivery: Delivery::Uncertain, file: None, doubt: Some(doubt.into()) }
+    }
 }
 
 /// A message that certainly failed.
@@ -110,4 +130,10 @@ pub trait Transport: std::fmt::Debug {
     /// # Errors
     /// [`DeliveryError`] if it certainly failed; anything less certain is a [`Receipt`].
     fn carry(&mut self, message: &Message) -> Result<Receipt, DeliveryError>;
+
+    /// Gives back what is held for the next message and was not used for so long, without waiting
+    /// for anybody.
+    fn rest(&mut self, unused_for: Duration) {
+        let _ = unused_for;
+    }
 }

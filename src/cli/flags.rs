@@ -6,6 +6,8 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::preview::PreviewFlags;
@@ -14,6 +16,7 @@ use crate::address::Address;
 use crate::engine::policy::{self, Policy};
 use crate::log::{Format, Level};
 use crate::mail::compose::Sender;
+use crate::mail::smtp::relay::Relay;
 use crate::protocol::help;
 
 /// Where messages are written when nothing else is configured.
@@ -54,8 +57,29 @@ impl Cli {
     pub fn read(
         args: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     ) -> clap::error::Result<Self> {
-        Self::from_arg_matches(&Self::definition().try_get_matches_from(args)?)
+        let matches = Self::definition().try_get_matches_from(args)?;
+        if let Some((_, command)) = matches.subcommand() {
+            refuse_secrets(command)?;
+        }
+        Self::from_arg_matches(&matches)
     }
+}
+
+/// Refuses a mail server's URL that has a password in it or is empty, if it is a flag: everybody on
+/// this machine can read flags, and an empty one is a variable that was not set.
+fn refuse_secrets(command: &clap::ArgMatches) -> clap::error::Result<()> {
+    let url = command.try_get_one::<String>("smtp").ok().flatten();
+    let is_flag = url.is_some() && command.value_source("smtp") == Some(ValueSource::CommandLine);
+    let has_password = |url: &str| Relay::parse(url).is_ok_and(|relay| relay.password.is_some());
+    let why = match url {
+        Some(url) if is_flag && url.is_empty() => "`--smtp` is empty",
+        Some(url) if is_flag && has_password(url) => {
+            "`--smtp` must not hold a password, which everybody on this machine could read; give \
+             it in `OTPD_SMTP_PASSWORD` or `--smtp-password-file`"
+        }
+        _ => return Ok(()),
+    };
+    Err(Cli::definition().error(ErrorKind::ValueValidation, why))
 }
 
 /// What can be done.
@@ -63,6 +87,11 @@ impl Cli {
 pub enum Command {
     /// Read commands on standard input, one JSON object a line, and answer each with one line
     Serve(ServeFlags),
+    /// Try the way that mail would go, without sending any, and print each step
+    ///
+    /// Connects to the mail server, says hello, starts TLS, logs in and says good-bye. Exit status 0
+    /// if nothing stands in the way of a message, 3 if something does.
+    Check(CheckFlags),
     /// Print the policy in force and the figures that follow from it
     Policy {
         /// The settings.
@@ -100,6 +129,14 @@ pub struct ServeFlags {
     pub process: ProcessFlags,
 }
 
+/// The flags of `check`.
+#[derive(Debug, Args)]
+pub struct CheckFlags {
+    /// Mail.
+    #[command(flatten)]
+    pub mail: MailFlags,
+}
+
 /// Where mail goes and who it is from.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Mail")]
@@ -116,7 +153,27 @@ pub struct MailFlags {
     /// other is refused; one that has not ended in time is ended, and its mail is uncertain.
     #[arg(long, value_name = "PATH", env = "OTPD_SENDMAIL")]
     pub sendmail: Option<String>,
-    /// The address that messages are from; required with --sendmail, otherwise
+    /// Hand messages to the mail server at URL, `smtps://USER@HOST:465` or `smtp://USER@HOST:587`
+    ///
+    /// The first is under TLS from the first byte, the second after STARTTLS. Only a server on this
+    /// machine is spoken to in clear, and with `?tls=required` not even that. A password may be in
+    /// the URL only in the environment; OTPD_SMTP_PASSWORD is the better place.
+    #[arg(long, value_name = "URL", env = "OTPD_SMTP_URL")]
+    pub smtp: Option<String>,
+    /// Read the mail server's password from FILE, which nobody else may read (mode 0600)
+    #[arg(long, value_name = "FILE", env = "OTPD_SMTP_PASSWORD_FILE")]
+    pub smtp_password_file: Option<String>,
+    /// Trust the certificate authorities in FILE (PEM) besides those of this system
+    #[arg(long, value_name = "FILE", env = "OTPD_SMTP_CA")]
+    pub smtp_ca: Option<String>,
+    /// The name to say hello with [default: this machine's address]
+    #[arg(long, value_name = "NAME", env = "OTPD_SMTP_HELLO", value_parser = hello)]
+    pub smtp_hello: Option<String>,
+    /// Connections to the mail server, kept and used for many messages, 1–64
+    #[arg(long, value_name = "N", env = "OTPD_SMTP_CONNECTIONS", default_value_t = 4)]
+    #[arg(value_parser = within(1_u8..=64))]
+    pub smtp_connections: u8,
+    /// The address that messages are from; required with --smtp and --sendmail, otherwise
     /// verification@otpd.example if not given
     #[arg(long, value_name = "ADDRESS", env = "OTPD_FROM")]
     pub from: Option<String>,
@@ -136,6 +193,8 @@ pub enum Route<'a> {
     Outbox(&'a str),
     /// To a program.
     Sendmail(&'a str),
+    /// To a mail server.
+    Smtp(&'a str),
 }
 
 impl MailFlags {
@@ -144,11 +203,18 @@ impl MailFlags {
     /// # Errors
     /// A sentence, if it would go to more than one place, or comes from nobody.
     pub fn route(&self) -> Result<Route<'_>, String> {
-        match (&self.outbox, &self.sendmail) {
-            (Some(_), Some(_)) => Err("`--outbox` and `--sendmail` can't both be used".to_owned()),
-            (None, Some(_)) if self.from.is_none() => Err("`--sendmail` needs `--from`".to_owned()),
-            (None, Some(program)) => Ok(Route::Sendmail(program)),
-            (outbox, None) => Ok(Route::Outbox(outbox.as_deref().unwrap_or(OUTBOX))),
+        // An empty one in the environment is none; an empty flag was refused before.
+        let smtp = self.smtp.as_deref().filter(|url| !url.is_empty());
+        match (self.outbox.as_deref(), self.sendmail.as_deref(), smtp) {
+            (outbox, None, None) => Ok(Route::Outbox(outbox.unwrap_or(OUTBOX))),
+            (None, Some(_), None) | (None, None, Some(_)) if self.from.is_none() => {
+                Err("`--smtp` and `--sendmail` need `--from`".to_owned())
+            }
+            (None, Some(program), None) => Ok(Route::Sendmail(program)),
+            (None, None, Some(url)) => Ok(Route::Smtp(url)),
+            _ => Err("only one of `--outbox`, `--sendmail` and `--smtp` (or `OTPD_SMTP_URL`) can \
+                      be used"
+                .to_owned()),
         }
     }
 
@@ -305,6 +371,15 @@ where
         number.ok_or_else(|| {
             format!("expected a whole number from {} to {}", range.start(), range.end())
         })
+    }
+}
+
+/// Reads the name to say hello with: a name, or an address in brackets (RFC 5321 §4.1.1.1).
+fn hello(text: &str) -> Result<String, String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
+    match (1..=255).contains(&text.len()) && text.bytes().all(is_plain) {
+        true => Ok(text.to_owned()),
+        false => Err("expected a name such as mail.example.org".to_owned()),
     }
 }
 

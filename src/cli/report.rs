@@ -1,9 +1,19 @@
-//! The policy, for people.
+//! The policy, and the way that mail goes, for people.
 
 use std::fmt::Write;
 use std::time::Duration;
 
 use crate::engine::policy::Policy;
+
+/// One step of the way that mail goes: done, with what is worth knowing of it, or failed, and why.
+#[must_use]
+pub fn step(step: &str, done: Result<&str, &str>) -> String {
+    let line = match done {
+        Ok(about) => format!("{step:<10} ok      {about}"),
+        Err(why) => format!("{step:<10} FAILED  {why}"),
+    };
+    format!("{}\n", line.trim_end())
+}
 
 /// The policy in force and what follows from it.
 #[must_use]

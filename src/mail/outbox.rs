@@ -15,7 +15,6 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 
 use super::{DeliveryError, Message, Receipt, Transport};
 use crate::clock::Clock;
-use crate::engine::Delivery;
 
 /// An outbox. It is held by a handle, so that nothing can be slipped under its name.
 pub struct Outbox {
@@ -96,7 +95,7 @@ impl Transport for Outbox {
     /// Whatever goes wrong here is ours and can be mended, so every failure is temporary.
     fn carry(&mut self, message: &Message) -> Result<Receipt, DeliveryError> {
         match self.write(message) {
-            Ok(file) => Ok(Receipt { delivery: Delivery::Sent, file: Some(file) }),
+            Ok(file) => Ok(Receipt { file: Some(file), ..Receipt::sent() }),
             Err(err) => Err(DeliveryError::without_reply(true, format!("outbox: {err}"))),
         }
     }

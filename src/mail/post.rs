@@ -7,6 +7,8 @@ use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,6 +18,13 @@ use crate::clock::Moment;
 
 /// Messages that may wait for a worker. At 1.5 KB each that is 1.5 MB; who comes later is told to.
 const QUEUE_MAX: usize = 1_000;
+
+/// How long a worker without work keeps what it holds for the next message. Servers close a silent
+/// connection after about five minutes (RFC 5321 §4.5.3.2.7), and it holds a place there until then.
+const REST_AFTER: Duration = Duration::from_secs(60);
+
+/// How long the end waits for workers that have something to give back.
+const PARTING: Duration = Duration::from_millis(100);
 
 /// The number of a message that was handed to a [`Post`].
 pub type Number = u64;
@@ -39,6 +48,15 @@ pub struct Post {
 struct Queue {
     jobs: Mutex<VecDeque<Job>>,
     arrived: Condvar,
+    /// Whether no more will come. Set under the lock of `jobs`.
+    is_closed: AtomicBool,
+}
+
+/// What a worker does next.
+enum Next {
+    Carry(Job),
+    Rest,
+    End,
 }
 
 struct Job {
@@ -55,11 +73,21 @@ impl Queue {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn next(&self) -> Job {
+    /// The next message, as soon as there is one.
+    fn next(&self, may_rest: bool) -> Next {
         let mut jobs = self.jobs();
         loop {
             match jobs.pop_front() {
-                Some(job) => return job,
+                _ if self.is_closed.load(Relaxed) => return Next::End,
+                Some(job) => return Next::Carry(job),
+                None if may_rest => {
+                    let waited = self.arrived.wait_timeout(jobs, REST_AFTER);
+                    let (guard, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+                    if waited.timed_out() && guard.is_empty() {
+                        return Next::Rest;
+                    }
+                    jobs = guard;
+                }
                 None => jobs = self.arrived.wait(jobs).unwrap_or_else(PoisonError::into_inner),
             }
         }
@@ -160,6 +188,18 @@ impl Post {
     }
 }
 
+/// Workers that are idle end now; one that still carries something ends with the process.
+impl Drop for Post {
+    fn drop(&mut self) {
+        let jobs = self.queue.jobs();
+        self.queue.is_closed.store(true, Relaxed);
+        drop(jobs);
+        self.queue.arrived.notify_all();
+        // The last worker takes the other end of this channel with it.
+        while self.outcomes.recv_timeout(PARTING).is_ok() {}
+    }
+}
+
 /// Becomes readable when an outcome has come.
 impl AsFd for Post {
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -180,13 +220,23 @@ fn work(
     outcomes: &Sender<(Number, Outcome)>,
     mut ringer: UnixStream,
 ) {
+    let mut has_worked = false;
     loop {
-        let job = queue.next();
-        let outcome = transport.carry(&job.message);
-        if outcomes.send((job.number, outcome)).is_err() {
-            return;
+        match queue.next(has_worked) {
+            Next::Carry(job) => {
+                let outcome = transport.carry(&job.message);
+                has_worked = true;
+                if outcomes.send((job.number, outcome)).is_err() {
+                    return;
+                }
+                // A bell that is full of rings is heard all the same.
+                let _ = ringer.write(&[0]);
+            }
+            Next::Rest => {
+                transport.rest(REST_AFTER);
+                has_worked = false;
+            }
+            Next::End => return transport.rest(Duration::ZERO),
         }
-        // A bell that is full of rings is heard all the same.
-        let _ = ringer.write(&[0]);
     }
 }

@@ -9,14 +9,13 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Pid, PidfdFlags, Signal};
 use zeroize::Zeroizing;
 
+use super::wait::ready;
 use super::{DeliveryError, Message, Receipt, Transport};
 use crate::clock::{Clock, Moment};
-use crate::engine::Delivery;
 
 /// `EX_TEMPFAIL`: trying later may help.
 const TEMPFAIL: i32 = 75;
@@ -40,7 +39,7 @@ impl<C: Clock> Sendmail<C> {
         Self { program, from, timeout, clock }
     }
 
-    fn send(&self, message: &Message) -> Result<Delivery, DeliveryError> {
+    fn send(&self, message: &Message) -> Result<Receipt, DeliveryError> {
         let deadline = self.clock.now() + self.timeout;
         let mut child = self.start(&message.to).map_err(|err| {
             let reason = format!("`{}` can't be started: {err}", self.program);
@@ -71,12 +70,12 @@ impl<C: Clock> Sendmail<C> {
         }
         drop(stdin);
         match self.wait(&mut child, &pidfd, deadline) {
-            Some(status) if status.success() => Ok(Delivery::Sent),
+            Some(status) if status.success() => Ok(Receipt::sent()),
             Some(status) => Err(refused(status)),
             None => {
                 self.end(child, &pidfd);
                 match stopped_reading {
-                    false => Ok(Delivery::Uncertain),
+                    false => Ok(Receipt::uncertain("sendmail did not end in time")),
                     true => {
                         let reason = "sendmail stopped reading and did not end".to_owned();
                         Err(DeliveryError::without_reply(true, reason))
@@ -159,23 +158,7 @@ impl<C: Clock> Transport for Sendmail<C> {
     }
 
     fn carry(&mut self, message: &Message) -> Result<Receipt, DeliveryError> {
-        self.send(message).map(|delivery| Receipt { delivery, file: None })
-    }
-}
-
-/// Waits until the descriptor is ready. False if the deadline came first.
-fn ready(fds: &mut [PollFd<'_>], clock: &dyn Clock, deadline: Moment) -> io::Result<bool> {
-    loop {
-        let left = clock.now().until(deadline);
-        if left.is_zero() {
-            return Ok(false);
-        }
-        let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
-        match poll(fds, Some(&timeout)) {
-            Ok(0) | Err(Errno::INTR) => {}
-            Ok(_) => return Ok(true),
-            Err(err) => return Err(err.into()),
-        }
+        self.send(message)
     }
 }
 

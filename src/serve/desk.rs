@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use crate::address::mask;
 use crate::clock::{Clock, Moment, NoRandomness, Random};
 use crate::engine::policy::Policy;
-use crate::engine::{Delivery, Engine, Failure, Guess, Issue, Letter, Refusal, Ticket};
+use crate::engine::{Engine, Failure, Guess, Issue, Letter, Refusal, Ticket};
 use crate::log::{Event, Level, Log};
 use crate::mail::compose::{Composer, Sender, Unwritten};
 use crate::mail::post::{Number, Outcome, Post};
@@ -188,7 +188,7 @@ impl Desk {
         for number in numbers {
             let post = self.outside.carrier.post_mut();
             if !post.is_some_and(|post| post.withdraw(number)) {
-                let receipt = Receipt { delivery: Delivery::Uncertain, file: None };
+                let receipt = Receipt::uncertain("the end came before an answer");
                 self.arrived(number, Ok(receipt), out);
             } else if let Some(UnderWay { ticket, id, .. }) = self.under_way.remove(&number) {
                 let failure = Failure { temporary: true, smtp: None };
@@ -325,9 +325,9 @@ impl Desk {
         let Some(UnderWay { ticket, id, masked_to }) = self.under_way.remove(&number) else {
             return;
         };
-        let outcome = outcome.map_err(|err| Lost::Undelivered { err, masked_to });
+        let outcome = outcome.map_err(Lost::Undelivered);
         let reply = Reply::to(id.as_deref().map(RequestId::from_kept), out);
-        self.done(Done { ticket, outcome }, reply);
+        self.done(Done { ticket, masked_to, outcome }, reply);
         self.is_busy &= id.is_some();
     }
 
@@ -342,8 +342,11 @@ impl Desk {
         self.count(word);
     }
 
-    fn done(&mut self, Done { ticket, outcome }: Done, reply: Reply<'_>) {
+    fn done(&mut self, Done { ticket, masked_to, outcome }: Done, reply: Reply<'_>) {
         let now = self.outside.clock.now();
+        if let Ok(Receipt { doubt: Some(reason), .. }) = &outcome {
+            self.tell(&Event::MailUncertain { to: &masked_to, reason });
+        }
         match outcome {
             Ok(receipt) => match self.engine.delivered(&ticket, Ok(receipt.delivery), now) {
                 Ok(mailed) => {
@@ -360,7 +363,7 @@ impl Desk {
                 let _ = self.engine.delivered(&ticket, Err(failure), now);
                 self.refused(&Refusal::Internal, reply);
             }
-            Err(Lost::Undelivered { err: DeliveryError { failure, reason }, masked_to }) => {
+            Err(Lost::Undelivered(DeliveryError { failure, reason })) => {
                 let _ = self.engine.delivered(&ticket, Err(failure), now);
                 self.tell(&Event::MailFailed {
                     to: &masked_to,
@@ -431,30 +434,26 @@ enum Sent {
 /// How a letter fared.
 struct Done {
     ticket: Ticket,
+    masked_to: String,
     outcome: Result<Receipt, Lost>,
 }
 
 /// Why a letter certainly did not go out.
 enum Lost {
     NoRandomness,
-    Undelivered { err: DeliveryError, masked_to: String },
+    Undelivered(DeliveryError),
 }
 
 /// Writes a letter's message and hands it to whoever carries it.
 fn send(letter: &Letter<'_>, composer: &mut Composer, outside: &mut Outside) -> Sent {
     let ticket = letter.ticket;
+    let done = |outcome| Sent::Done(Done { ticket, masked_to: mask(letter.to), outcome });
     let message = match composer.compose(letter, &*outside.clock, &mut *outside.random) {
         Ok(message) => message,
-        Err(unwritten) => {
-            let lost = match unwritten {
-                Unwritten::NoRandomness => Lost::NoRandomness,
-                // The same values would fail again.
-                Unwritten::Template(reason) => Lost::Undelivered {
-                    err: DeliveryError::without_reply(false, reason),
-                    masked_to: mask(letter.to),
-                },
-            };
-            return Sent::Done(Done { ticket, outcome: Err(lost) });
+        Err(Unwritten::NoRandomness) => return done(Err(Lost::NoRandomness)),
+        // The same values would fail again.
+        Err(Unwritten::Template(reason)) => {
+            return done(Err(Lost::Undelivered(DeliveryError::without_reply(false, reason))));
         }
     };
     let outcome = match &mut outside.carrier {
@@ -466,8 +465,7 @@ fn send(letter: &Letter<'_>, composer: &mut Composer, outside: &mut Outside) -> 
             Err(err) => Err(err),
         },
     };
-    let outcome = outcome.map_err(|err| Lost::Undelivered { err, masked_to: mask(letter.to) });
-    Sent::Done(Done { ticket, outcome })
+    done(outcome.map_err(Lost::Undelivered))
 }
 
 impl std::fmt::Debug for Desk {

@@ -7,6 +7,7 @@ mod process;
 mod readme_example;
 mod rules;
 mod sendmail;
+mod smtp;
 mod talk;
 mod templates;
 mod transcripts;
