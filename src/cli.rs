@@ -2,7 +2,9 @@
 
 pub mod carrier;
 pub mod flags;
+pub mod preview;
 pub mod report;
+pub mod wording;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -46,6 +48,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
         Ok(Cli { command: Command::Serve(flags) }) => serve(&flags),
         Ok(Cli { command: Command::Check(flags) }) => check(&flags),
         Ok(Cli { command: Command::Policy { policy, json } }) => print_policy(&policy, json),
+        Ok(Cli { command: Command::Preview(flags) }) => preview::preview(&flags),
         Err(err) => return tell_usage(&err),
     };
     result.unwrap_or_else(|why| {
@@ -77,6 +80,8 @@ fn serve(flags: &ServeFlags) -> Result<Exit, String> {
     }
     let policy = flags.policy.policy()?;
     let sender = flags.mail.sender()?;
+    let templates = flags.wording.templates(sender.product(), policy.digits)?;
+    let sender = sender.with(templates);
     let clock = SystemClock::start();
     let (world, random) = world(flags.process.simulate, clock);
     if world.simulated.is_some() && !matches!(flags.mail.route()?, Route::Outbox(_)) {

@@ -5,8 +5,8 @@
 //!
 //! ```text
 //! main ── cli ──► serve ──► protocol ──► engine ──► session, budget, code, policy
-//!                   └──► mail ──► compose, outbox,      └──► clock (types and traits)
-//!                                 post, sendmail
+//!                   └──► mail ──► compose, templates,   └──► clock (types and traits)
+//!                                 outbox, post, sendmail
 //! ```
 //!
 //! Read it in the order of the modules below. Three rules hold it together, each kept by a test
@@ -32,7 +32,7 @@
 //! A session holds random bytes and no code. The code is computed from them under a key that lives
 //! as long as the process, when it is mailed and when a guess is checked, in a type that can't be
 //! printed and is wiped when dropped. The mail library never sees it: messages are written from
-//! forms with a blank for it ([`mail::compose`]). The input it is typed into is wiped with each
+//! forms with a blank for it ([`mail::form`]). The input it is typed into is wiped with each
 //! read ([`serve`]).
 
 pub mod cli;

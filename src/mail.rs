@@ -1,15 +1,20 @@
 //! From a letter to a message, and the transports that carry it.
 //!
-//! [`compose`] writes the message, [`text`] holds its words. [`outbox`] is the transport for tests
-//! and for whoever picks messages up from a directory; [`smtp`] speaks to a relay and [`sendmail`]
-//! hands messages to the mail system of this machine, both in threads of their own ([`post`]). The
-//! only place that knows the mail library.
+//! [`compose`] writes the message of a [`sender`] from a [`form`]. Its words are those of [`text`]
+//! or of the operator's [`templates`]; [`subject`] makes them a header. [`outbox`] is the transport
+//! for tests and for whoever picks messages up from a directory; [`smtp`] speaks to a relay and
+//! [`sendmail`] hands messages to the mail system of this machine, both in threads of their own
+//! ([`post`]). The only place that knows the mail library.
 
 pub mod compose;
+pub mod form;
 pub mod outbox;
 pub mod post;
+pub mod sender;
 pub mod sendmail;
 pub mod smtp;
+pub mod subject;
+pub mod templates;
 pub mod text;
 pub mod wait;
 

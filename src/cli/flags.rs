@@ -10,6 +10,8 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use super::preview::PreviewFlags;
+use super::wording::WordingFlags;
 use crate::address::Address;
 use crate::engine::policy::{self, Policy};
 use crate::log::{Format, Level};
@@ -99,6 +101,12 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Print a message with a code that is none, or write its page, to be looked at
+    ///
+    /// The flags for mail, words and policy are those of `serve`, so that what is configured there
+    /// can be tried here. Nothing is sent. On a terminal lines end as it wants, elsewhere with CRLF,
+    /// so that a mail program opens what was redirected to a file.
+    Preview(PreviewFlags),
 }
 
 /// The flags of `serve`.
@@ -107,6 +115,9 @@ pub struct ServeFlags {
     /// Mail.
     #[command(flatten)]
     pub mail: MailFlags,
+    /// The words of messages.
+    #[command(flatten)]
+    pub wording: WordingFlags,
     /// The rules.
     #[command(flatten)]
     pub policy: PolicyFlags,

@@ -1,68 +1,28 @@
 //! Writes messages from forms.
 //!
-//! The mail library writes a form once: the whole message with stand-ins where a recipient, a date,
-//! an id and a code belong. Every message is that form with its blanks filled in. So no code ever
-//! passes through buffers that nobody wipes, and a message costs a copy instead of the 7 µs that
-//! composing one took (measured; writing it to a file in memory takes about 14).
+//! The mail library writes a form once ([`super::form`]). Every message is that form with its
+//! blanks filled in. So no code ever passes through buffers that nobody wipes, and a message costs a
+//! copy instead of the 7 µs that composing one took (measured; writing it to a file in memory takes
+//! about 14). Only messages with values of their own (`vars`) are composed each time.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
-use std::time::SystemTime;
+use std::collections::hash_map::Entry;
+use std::time::{Duration, SystemTime};
 
 use data_encoding::BASE32_NOPAD;
-use lettre::message::header::{
-    ContentTransferEncoding, ContentType, Header, HeaderName, HeaderValue,
-};
-use lettre::message::{Body, Mailbox, MultiPart, SinglePart};
-use zeroize::Zeroizing;
 
 use super::Message;
-use super::text::{self, Facts};
-use crate::address::Address;
+use super::form::{BOUNDARY_MARK, Blank, Form, LINE_MAX};
+use super::templates::{Language, Rendered, Values};
+use super::text::Life;
 use crate::clock::{Clock, NoRandomness, Random};
-use crate::engine::Letter;
+use crate::engine::{Extras, Letter, Var};
 
-/// Longest line of a body, in characters, without its CRLF (RFC 2045 §6.7).
-const LINE_MAX: usize = 76;
+pub use super::sender::Sender;
+
 /// Forms that are kept. A caller with more purposes and lives than this has them written again.
 const FORMS_MAX: usize = 64;
-/// Longest name of a product, in bytes: it must fit a subject and read well.
-pub const PRODUCT_MAX: usize = 100;
-/// The stand-in for the recipient. `.invalid` can be nobody's (RFC 2606).
-const NOBODY: &str = "recipient@otpd.invalid";
-/// Begins the boundary, so that no body can hold one (RFC 2045 §6.7): quoted-printable writes every
-/// `=` as `=3D`, and a body that holds this mark is written as quoted-printable.
-const BOUNDARY_MARK: &str = "=_";
-
-/// Who sends the messages.
-#[derive(Clone, Debug)]
-pub struct Sender {
-    from: Mailbox,
-    product: String,
-}
-
-impl Sender {
-    /// The sender `product <from>`.
-    ///
-    /// # Errors
-    /// A sentence, if the product's name can't stand in a header: empty, over [`PRODUCT_MAX`]
-    /// bytes, with control characters or the beginning of an encoded word.
-    pub fn new(from: &Address, product: &str) -> Result<Self, String> {
-        let is_neat = product.split(' ').all(|word| !word.is_empty());
-        let fits = product.len() <= PRODUCT_MAX && !product.chars().any(char::is_control);
-        if !is_neat || !fits || product.contains("=?") {
-            return Err(format!(
-                "the product's name must be 1 to {PRODUCT_MAX} bytes, without control characters, \
-                 `=?`, and blanks at its ends or beside each other"
-            ));
-        }
-        let address = from.as_str().parse().map_err(|_| "`--from` is not an address".to_owned())?;
-        Ok(Self {
-            from: Mailbox::new(Some(product.to_owned()), address),
-            product: product.to_owned(),
-        })
-    }
-}
-
 /// Writes messages of one sender.
 #[derive(Debug)]
 pub struct Composer {
@@ -71,27 +31,28 @@ pub struct Composer {
     forms: HashMap<FormKey, Form>,
 }
 
-/// What makes the text of two messages differ, besides the blanks.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+/// What makes the text of two messages differ, besides the blanks and `vars`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct FormKey {
-    life: String,
+    language: Language,
+    life: Life,
     purpose: Option<Box<str>>,
     digits: usize,
 }
 
-/// A message with blanks, by their place.
-#[derive(Debug)]
-struct Form {
-    bytes: Vec<u8>,
-    blanks: Vec<(usize, Blank)>,
+/// Why a message could not be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unwritten {
+    /// There is none for its id, which must be nobody else's.
+    NoRandomness,
+    /// A template can't be used with the values of this message; a sentence for the operator.
+    Template(String),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Blank {
-    To,
-    Date,
-    MessageId,
-    Code,
+impl From<NoRandomness> for Unwritten {
+    fn from(NoRandomness: NoRandomness) -> Self {
+        Self::NoRandomness
+    }
 }
 
 impl Composer {
@@ -107,177 +68,157 @@ impl Composer {
     /// Writes the message of a letter.
     ///
     /// # Errors
-    /// [`NoRandomness`], since its id must be nobody else's.
+    /// [`Unwritten`]; trying again does not help against a template.
     pub fn compose(
         &mut self,
         letter: &Letter<'_>,
         clock: &dyn Clock,
         random: &mut dyn Random,
-    ) -> Result<Message, NoRandomness> {
-        let token = token(random)?;
-        let domain = self.sender.from.email.domain();
-        let message_id = folded("Message-ID: ", &format!("<{token}@{domain}>"));
-        let date = date(clock.wall());
-        let to = folded("To: ", letter.to);
+    ) -> Result<Message, Unwritten> {
+        let blanks = Blanks::new(&self.sender, letter.to, clock, random)?;
+        let templates = &self.sender.templates;
+        let language = templates.choose(letter.extras.and_then(|it| it.locale.as_deref()));
         let key = FormKey {
-            life: text::life(letter.life),
+            language,
+            life: templates.life(language, letter.life),
             purpose: letter.extras.and_then(|extras| extras.purpose.clone()),
             digits: letter.code.digits(),
         };
+        let vars = letter.extras.map_or(&[][..], |extras| &extras.vars);
+        let code = |bytes: &mut Vec<u8>| letter.code.write(bytes);
+        if !vars.is_empty() && templates.uses_vars(language) {
+            // Somebody's own values: such a form would serve nobody else, and is not kept.
+            let form = write_form(&self.sender, &self.boundary, &key, vars)?;
+            return Ok(blanks.fill(&form, key.digits, code));
+        }
         if self.forms.len() >= FORMS_MAX && !self.forms.contains_key(&key) {
             self.forms.clear();
         }
-        let (sender, boundary) = (&self.sender, &self.boundary);
-        let form =
-            self.forms.entry(key).or_insert_with_key(|key| Form::write(sender, boundary, key));
-        let most = to.len() + date.len() + message_id.len() + 2 * letter.code.digits();
-        let bytes = form.fill(most, |blank, bytes| match blank {
-            Blank::To => bytes.extend_from_slice(to.as_bytes()),
-            Blank::Date => bytes.extend_from_slice(date.as_bytes()),
-            Blank::MessageId => bytes.extend_from_slice(message_id.as_bytes()),
-            Blank::Code => letter.code.write(bytes),
-        });
-        Ok(Message { to: letter.to.to_owned(), token, bytes })
-    }
-}
-
-impl Form {
-    fn write(sender: &Sender, boundary: &str, key: &FormKey) -> Self {
-        let stand_in = stand_in(key, &[&sender.product, boundary]);
-        let bytes = fold_headers(&compose(sender, boundary, key, &stand_in));
-        let body = places(&bytes, b"\r\n\r\n").first().copied().unwrap_or(0);
-        let header = |blank, name: &str| {
-            let start = places(&bytes[..body], format!("\r\n{name}: ").as_bytes());
-            let at = start.first().map_or(0, |start| start + name.len() + 4);
-            let len = bytes[at..].windows(2).position(|pair| pair == b"\r\n").unwrap_or(0);
-            (at, len, blank)
+        let digits = key.digits;
+        let form = match self.forms.entry(key) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let form = write_form(&self.sender, &self.boundary, place.key(), &[])?;
+                place.insert(form)
+            }
         };
-        let mut cuts = vec![
-            header(Blank::To, "To"),
-            header(Blank::Date, "Date"),
-            header(Blank::MessageId, "Message-ID"),
-        ];
-        let codes = places(&bytes[body..], stand_in.as_bytes());
-        cuts.extend(codes.iter().map(|at| (body + at, key.digits, Blank::Code)));
-        Self::cut(&bytes, cuts)
+        Ok(blanks.fill(form, digits, code))
     }
 
-    fn cut(bytes: &[u8], mut cuts: Vec<(usize, usize, Blank)>) -> Self {
-        cuts.sort_by_key(|(at, ..)| *at);
-        let mut form = Self { bytes: Vec::with_capacity(bytes.len()), blanks: Vec::new() };
-        let mut done = 0;
-        for (at, len, blank) in cuts {
-            form.bytes.extend_from_slice(&bytes[done..at]);
-            form.blanks.push((form.bytes.len(), blank));
-            done = at + len;
-        }
-        form.bytes.extend_from_slice(&bytes[done..]);
-        form
-    }
-
-    /// The message, with `most` more bytes than the form has.
-    fn fill(&self, most: usize, write: impl Fn(Blank, &mut Vec<u8>)) -> Zeroizing<Vec<u8>> {
-        // Large enough from the start: a buffer that grew would leave a copy that nobody wipes.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(self.bytes.len() + most));
-        let mut done = 0;
-        for (at, blank) in &self.blanks {
-            bytes.extend_from_slice(&self.bytes[done..*at]);
-            write(*blank, &mut bytes);
-            done = *at;
-        }
-        bytes.extend_from_slice(&self.bytes[done..]);
-        bytes
+    /// Writes a message with a code that is none, and its page, to be looked at.
+    ///
+    /// # Errors
+    /// [`Unwritten`].
+    pub fn sample(
+        &self,
+        sample: &Sample<'_>,
+        clock: &dyn Clock,
+        random: &mut dyn Random,
+    ) -> Result<(Message, String), Unwritten> {
+        let Sample { to, extras, life, code } = *sample;
+        let blanks = Blanks::new(&self.sender, to, clock, random)?;
+        let templates = &self.sender.templates;
+        let language = templates.choose(extras.locale.as_deref());
+        let key = FormKey {
+            language,
+            life: templates.life(language, life),
+            purpose: extras.purpose.clone(),
+            digits: code.len(),
+        };
+        let form = write_form(&self.sender, &self.boundary, &key, &extras.vars)?;
+        let message =
+            blanks.fill(&form, code.len(), |bytes| bytes.extend_from_slice(code.as_bytes()));
+        let page = render(&self.sender, &key, &extras.vars, code).map_err(Unwritten::Template)?;
+        Ok((message, page.html))
     }
 }
 
-/// The whole message, by the mail library, with stand-ins for the blanks.
-fn compose(sender: &Sender, boundary: &str, key: &FormKey, stand_in: &str) -> Vec<u8> {
-    let facts = Facts {
+/// What a sample speaks of.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample<'a> {
+    /// The recipient.
+    pub to: &'a str,
+    /// Purpose, language and values.
+    pub extras: &'a Extras,
+    /// How long the code would live.
+    pub life: Duration,
+    /// What is shown as the code.
+    pub code: &'a str,
+}
+
+/// What is different in every message, besides the code.
+struct Blanks<'a> {
+    recipient: &'a str,
+    token: String,
+    to: String,
+    date: String,
+    message_id: String,
+}
+
+impl<'a> Blanks<'a> {
+    fn new(
+        sender: &Sender,
+        recipient: &'a str,
+        clock: &dyn Clock,
+        random: &mut dyn Random,
+    ) -> Result<Self, NoRandomness> {
+        let token = token(random)?;
+        let domain = sender.from.email.domain();
+        let message_id = folded("Message-ID: ", &format!("<{token}@{domain}>"));
+        let to = folded("To: ", recipient);
+        Ok(Self { recipient, token, to, date: date(clock.wall()), message_id })
+    }
+
+    fn fill(self, form: &Form, digits: usize, code: impl Fn(&mut Vec<u8>)) -> Message {
+        let most = self.to.len() + self.date.len() + self.message_id.len();
+        let bytes = form.fill(most, digits, |blank, bytes| match blank {
+            Blank::To => bytes.extend_from_slice(self.to.as_bytes()),
+            Blank::Date => bytes.extend_from_slice(self.date.as_bytes()),
+            Blank::MessageId => bytes.extend_from_slice(self.message_id.as_bytes()),
+            Blank::Code => code(bytes),
+        });
+        Message { to: self.recipient.to_owned(), token: self.token, bytes }
+    }
+}
+
+fn write_form(
+    sender: &Sender,
+    boundary: &str,
+    key: &FormKey,
+    vars: &[Var],
+) -> Result<Form, Unwritten> {
+    let mut values = vec![sender.product.as_str(), boundary];
+    values.extend(key.purpose.as_deref());
+    values.extend(vars.iter().map(|(_, value)| &**value));
+    let render = |code: &str| render(sender, key, vars, code);
+    Form::write(&sender.from, boundary, key.digits, &values, render).map_err(Unwritten::Template)
+}
+
+fn render(sender: &Sender, key: &FormKey, vars: &[Var], code: &str) -> Result<Rendered, String> {
+    let purpose = key.purpose.as_deref().map(tame);
+    let vars: Vec<(&str, Cow<'_, str>)> =
+        vars.iter().map(|(name, value)| (&**name, tame(value))).collect();
+    let values = Values {
         product: &sender.product,
-        purpose: key.purpose.as_deref(),
-        life: &key.life,
-        code: stand_in,
+        purpose: purpose.as_deref(),
+        life: key.life,
+        code,
+        vars: &vars,
     };
-    let parts = MultiPart::alternative()
-        .boundary(boundary)
-        .singlepart(part(ContentType::TEXT_PLAIN, text::plain(&facts)))
-        .singlepart(part(ContentType::TEXT_HTML, text::html(&facts)));
-    let nobody = NOBODY.parse().map(|address| Mailbox::new(None, address));
-    let message = nobody.ok().and_then(|nobody| {
-        lettre::Message::builder()
-            .from(sender.from.clone())
-            .to(nobody)
-            .subject(text::subject(&sender.product))
-            .date(SystemTime::UNIX_EPOCH)
-            .message_id(Some(format!("<{NOBODY}>")))
-            .header(AutoSubmitted)
-            .multipart(parts)
-            .ok()
-    });
-    // Only a missing sender or recipient makes the library refuse, and both are given.
-    message.map(|message| message.formatted()).unwrap_or_default()
+    sender.templates.render(key.language, &values)
 }
 
-/// One part, 7-bit if its lines are short and ASCII, quoted-printable otherwise: both leave the
-/// line of the code as it is, for scripts that look for it.
-fn part(content_type: ContentType, text: String) -> SinglePart {
-    let plain = text.is_ascii()
-        && !text.contains(BOUNDARY_MARK)
-        && text.lines().all(|line| line.len() <= LINE_MAX);
-    let seven_bit = match plain {
-        true => Body::new_with_encoding(text, ContentTransferEncoding::SevenBit),
-        false => Err(text.into_bytes()),
-    };
-    // The library's own idea of a short line may be shorter than ours.
-    let body = seven_bit.unwrap_or_else(|text| {
-        let text = String::from_utf8_lossy(&text).into_owned();
-        let quoted = Body::new_with_encoding(text, ContentTransferEncoding::QuotedPrintable);
-        quoted.unwrap_or_else(Body::new)
-    });
-    SinglePart::builder().header(content_type).body(body)
-}
-
-/// Letters that stand in for a code of the same length and occur nowhere else in the body: not in
-/// `texts`, not in our words (which have no such run of capitals), not in quoted-printable (whose
-/// digits end at `F`).
-fn stand_in(key: &FormKey, texts: &[&str]) -> String {
-    const LETTERS: &[u8; 16] = b"GHJKLMNPQRSTVWXY";
-    let mut number = 0_u64;
-    loop {
-        let letter = |place| char::from(LETTERS[usize::from((number >> (4 * place)) as u8 & 15)]);
-        let candidate: String = (0..key.digits).map(letter).collect();
-        let purpose = key.purpose.as_deref().unwrap_or_default();
-        if !texts.iter().any(|text| text.contains(&candidate)) && !purpose.contains(&candidate) {
-            return candidate;
-        }
-        number += 1;
+/// A value without what would reach beyond it: line ends other than CR and LF (which are refused
+/// before) would let it stand on a line of its own, and marks of direction would turn the words
+/// that follow.
+fn tame(value: &str) -> Cow<'_, str> {
+    let is_end = |c| matches!(c, '\u{80}'..='\u{9f}' | '\u{2028}' | '\u{2029}');
+    let turns = |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if !value.contains(|c| is_end(c) || turns(c)) {
+        return Cow::Borrowed(value);
     }
-}
-
-fn places(bytes: &[u8], what: &[u8]) -> Vec<usize> {
-    memchr::memmem::find_iter(bytes, what).collect()
-}
-
-/// Breaks header lines that are too long at their last blank that fits (RFC 5322 §2.2.3; RFC 2047
-/// §2 asks for 76 characters). The mail library leaves a sender's name and address on one line.
-fn fold_headers(message: &[u8]) -> Vec<u8> {
-    let head = places(message, b"\r\n\r\n").first().copied().unwrap_or(0);
-    let mut folded = Vec::with_capacity(message.len() + 64);
-    for line in message[..head].split_inclusive(|b| *b == b'\n') {
-        let mut rest = line;
-        while rest.len() > LINE_MAX + 2 {
-            // The first byte of a continued line is a blank, at which nothing is gained.
-            let fits = rest[1..=LINE_MAX].iter().rposition(|b| *b == b' ').map(|at| at + 1);
-            let later = || rest[1..].iter().position(|b| *b == b' ').map(|at| at + 1);
-            let Some(at) = fits.or_else(later) else { break };
-            folded.extend_from_slice(&rest[..at]);
-            folded.extend_from_slice(b"\r\n");
-            rest = &rest[at..];
-        }
-        folded.extend_from_slice(rest);
-    }
-    folded.extend_from_slice(&message[head..]);
-    folded
+    let kept = value.chars().filter(|c| !turns(*c));
+    Cow::Owned(kept.map(|c| if is_end(c) { ' ' } else { c }).collect())
 }
 
 /// A header's value, on a line of its own if it would not fit the first (RFC 5322 §2.1.1).
@@ -299,41 +240,40 @@ fn token(random: &mut dyn Random) -> Result<String, NoRandomness> {
     Ok(BASE32_NOPAD.encode(&bytes))
 }
 
-/// `Auto-Submitted: auto-generated` (RFC 3834): no out-of-office notes, please.
-#[derive(Clone)]
-struct AutoSubmitted;
-
-impl Header for AutoSubmitted {
-    fn name() -> HeaderName {
-        HeaderName::new_from_ascii_str("Auto-Submitted")
-    }
-
-    fn parse(_: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(Self)
-    }
-
-    fn display(&self) -> HeaderValue {
-        HeaderValue::new(Self::name(), "auto-generated".to_owned())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Extras;
+    use zeroize::Zeroizing;
+
+    use crate::address::Address;
     use crate::engine::policy::Policy;
     use crate::engine::{Engine, Issue};
+    use crate::mail::sender::PRODUCT_MAX;
+    use crate::mail::text::words::LANGUAGES;
     use crate::simulate::{Seeded, StoppedClock};
 
-    /// The message to `to`, and the code in it as its marked line tells it.
+    /// The message to `to` in English, and the code in it.
     fn written(product: &str, to: &str, purpose: Option<&str>) -> (String, String) {
+        written_in("en", product, to, purpose)
+    }
+
+    fn written_in(
+        locale: &str,
+        product: &str,
+        to: &str,
+        purpose: Option<&str>,
+    ) -> (String, String) {
         let mut random = Seeded::new(1);
         let clock = StoppedClock::default();
         let mut engine = Engine::new(Policy::default(), &mut random).expect("an engine");
         let from = Address::parse("no-reply@acme.example").expect("an address");
         let sender = Sender::new(&from, product).expect("a sender");
         let mut composer = Composer::new(sender, &mut random).expect("a composer");
-        let extras = Extras { purpose: purpose.map(Into::into), ..Extras::default() };
+        let extras = Extras {
+            purpose: purpose.map(Into::into),
+            locale: Some(locale.into()),
+            ..Extras::default()
+        };
         let to = Address::parse(to).expect("an address");
         let issue = Issue { to, ttl: None, client: None, extras: Some(Box::new(extras)) };
         let letter = engine.issue(issue, clock.now(), &mut random).expect("a letter");
@@ -391,8 +331,10 @@ mod tests {
             for purpose in
                 [None, Some("GGGGGG"), Some("überweisung --=_KAVN <b>"), Some(&long[..64])]
             {
-                let (message, code) = written(product, "a@x.org", purpose);
-                shape_holds(&message, &code);
+                for words in LANGUAGES {
+                    let (message, code) = written_in(words.tag, product, "a@x.org", purpose);
+                    shape_holds(&message, &code);
+                }
             }
         }
     }
@@ -416,11 +358,20 @@ mod tests {
     fn a_purpose_can_not_pass_for_a_code() {
         for blanks in 0..40 {
             let purpose = format!("é{}123456", "x".repeat(blanks));
-            let (message, _) = written("Acme", "a@x.org", Some(&purpose));
             let all_digits =
                 |line: &&str| !line.is_empty() && line.bytes().all(|b| b.is_ascii_digit());
-            assert_eq!(message.lines().filter(all_digits).count(), 1, "{message}");
+            for words in LANGUAGES {
+                let (message, _) = written_in(words.tag, "Acme", "a@x.org", Some(&purpose));
+                assert_eq!(message.lines().filter(all_digits).count(), 1, "{message}");
+            }
         }
+    }
+
+    #[test]
+    fn a_value_stays_in_its_line_and_turns_nothing_around() {
+        assert_eq!(tame("Ann O’Neill, 宇宙, \u{5d0}"), "Ann O’Neill, 宇宙, \u{5d0}");
+        assert_eq!(tame("a\u{2028}123456\u{2029}\u{85}b"), "a 123456  b");
+        assert_eq!(tame("a\u{202e}b\u{2066}c\u{202c}"), "abc");
     }
 
     #[test]
@@ -429,27 +380,6 @@ mod tests {
         let (message, code) = written("Acme", &long, None);
         shape_holds(&message, &code);
         assert!(message.contains(&format!("\r\nTo: \r\n {long}\r\n")));
-    }
-
-    #[test]
-    fn names_that_would_break_a_header_are_refused() {
-        let from = Address::parse("a@x.org").expect("an address");
-        let long = "x".repeat(PRODUCT_MAX + 1);
-        for name in
-            ["", " ", " a", "a ", "a  b", "a\r\nBcc: b@x.org", "a\0", "=?utf-8?q?a?=", &long]
-        {
-            assert!(Sender::new(&from, name).is_err(), "{name:?}");
-        }
-    }
-
-    #[test]
-    fn the_mail_library_takes_every_address_that_we_take() {
-        for text in
-            ["a@example.org", "#$&'*+-/?=^_{|}~@a.b", "A+b@xn--bcher-kva.example", "a@ab--cd.de"]
-        {
-            assert!(Address::parse(text).is_ok());
-            assert!(text.parse::<lettre::Address>().is_ok(), "{text}");
-        }
     }
 
     #[test]

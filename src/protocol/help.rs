@@ -101,7 +101,7 @@ pub static COMMANDS: [Command; 8] = [
             Field {
                 name: "locale",
                 form: "string, a BCP 47 tag, ≤ 64 bytes",
-                about: "the language of the message; the nearest there is (so far: English)",
+                about: "the language of the message; the nearest there is, or that of `--locale`",
             },
             Field {
                 name: "ttl_s",
@@ -121,7 +121,7 @@ pub static COMMANDS: [Command; 8] = [
             Field {
                 name: "vars",
                 form: "object of strings, ≤ 16, names 1–64 and values ≤ 256 bytes",
-                about: "named values for a template; kept, and not used by the built-in text",
+                about: "named values for the templates of `--templates`; the built-in ones use none",
             },
         ],
         reply: MAILED,

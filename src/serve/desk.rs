@@ -11,7 +11,7 @@ use crate::clock::{Clock, Moment, NoRandomness, Random};
 use crate::engine::policy::Policy;
 use crate::engine::{Engine, Failure, Guess, Issue, Letter, Refusal, Ticket};
 use crate::log::{Event, Level, Log};
-use crate::mail::compose::{Composer, Sender};
+use crate::mail::compose::{Composer, Sender, Unwritten};
 use crate::mail::post::{Number, Outcome, Post};
 use crate::mail::{Carrier, DeliveryError, Receipt};
 use crate::protocol::parse::{Parsed, Terms, parse};
@@ -358,7 +358,7 @@ impl Desk {
                 }
                 Err(refusal) => self.refused(&refusal, reply),
             },
-            Err(Lost::Unwritten(NoRandomness)) => {
+            Err(Lost::NoRandomness) => {
                 let failure = Failure { temporary: true, smtp: None };
                 let _ = self.engine.delivered(&ticket, Err(failure), now);
                 self.refused(&Refusal::Internal, reply);
@@ -440,7 +440,7 @@ struct Done {
 
 /// Why a letter certainly did not go out.
 enum Lost {
-    Unwritten(NoRandomness),
+    NoRandomness,
     Undelivered(DeliveryError),
 }
 
@@ -450,7 +450,11 @@ fn send(letter: &Letter<'_>, composer: &mut Composer, outside: &mut Outside) -> 
     let done = |outcome| Sent::Done(Done { ticket, masked_to: mask(letter.to), outcome });
     let message = match composer.compose(letter, &*outside.clock, &mut *outside.random) {
         Ok(message) => message,
-        Err(err) => return done(Err(Lost::Unwritten(err))),
+        Err(Unwritten::NoRandomness) => return done(Err(Lost::NoRandomness)),
+        // The same values would fail again.
+        Err(Unwritten::Template(reason)) => {
+            return done(Err(Lost::Undelivered(DeliveryError::without_reply(false, reason))));
+        }
     };
     let outcome = match &mut outside.carrier {
         Carrier::Here(transport) => transport.carry(&message),

@@ -43,6 +43,8 @@ impl World {
         let log = Log::new(Level::Off, Format::Text, Box::new(|_| {}));
         let policy = flags.policy.policy().expect("a policy");
         let sender = flags.mail.sender().expect("a sender");
+        let templates = flags.wording.templates(sender.product(), policy.digits);
+        let sender = sender.with(templates.expect("templates"));
         let desk = Desk::new(policy, sender, outside, log).expect("a desk");
         Self { desk, outbox, lines: 0, _dir: dir }
     }

@@ -10,5 +10,6 @@ mod rules;
 mod sendmail;
 mod smtp;
 mod talk;
+mod templates;
 mod transcripts;
 mod walls;

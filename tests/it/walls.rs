@@ -71,8 +71,16 @@ fn only_mail_knows_the_mail_library() {
 }
 
 #[test]
+fn only_templates_know_the_template_engine() {
+    let may = |file: &str| file.starts_with("mail/templates/");
+    assert_eq!(named(&["minijinja"], may), Vec::<String>::new());
+}
+
+#[test]
 fn only_the_replies_and_the_reports_touch_stdout() {
-    let may = |file: &str| matches!(file, "serve.rs" | "serve/replies.rs" | "cli.rs");
+    let reports = ["cli.rs", "cli/preview.rs"];
+    let may =
+        |file: &str| reports.contains(&file) || matches!(file, "serve.rs" | "serve/replies.rs");
     assert_eq!(named(&["stdout()", "println!", "print!("], may), Vec::<String>::new());
 }
 
