@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import unittest
+from collections import Counter
 from pathlib import Path
 
 sys.dont_write_bytecode = True
@@ -23,7 +24,8 @@ LIMIT_S = 300
 
 
 def give_up(number, _frame):
-    sys.exit(f"given up: {signal.Signals(number).name}")
+    # unittest takes any other exception for a failure of the test that runs, and goes on.
+    raise KeyboardInterrupt(f"given up: {signal.Signals(number).name}")
 
 
 def main():
@@ -34,8 +36,8 @@ def main():
         loader, names = unittest.defaultTestLoader, sys.argv[1:]
         tests = loader.loadTestsFromNames(names) if names else loader.discover(str(HERE))
         result = unittest.TextTestRunner(verbosity=2).run(tests)
-    for test, reason in result.skipped:
-        print(f"skipped: {test}: {reason}", file=sys.stderr)
+    for reason, times in Counter(reason for _, reason in result.skipped).items():
+        print(f"skipped {times} times: {reason}", file=sys.stderr)
     return not result.wasSuccessful() or (os.environ.get("CI") == "true" and bool(result.skipped))
 
 

@@ -16,7 +16,7 @@ class Checks(unittest.TestCase):
         for kind in KINDS:
             for security in SECURITIES:
                 for auth in (False, True):
-                    with world.door(kind, security, auth) as door, self.subTest(str(door)):
+                    with self.subTest(kind.name, security=security, auth=auth), world.door(kind, security, auth) as door:
                         done = check(*door.flags(), **door.environment())
                         self.assertEqual(done.returncode, WELL, done.stdout)
                         steps = done.stdout.splitlines()
@@ -27,7 +27,7 @@ class Checks(unittest.TestCase):
     def test_it_says_that_a_password_is_wrong(self):
         for kind in KINDS:
             for security in SECURITIES:
-                with world.door(kind, security, auth=True) as door, self.subTest(str(door)):
+                with self.subTest(kind.name, security=security), world.door(kind, security, auth=True) as door:
                     done = check(*door.flags(), **door.environment("wrong-password"))
                     self.assertEqual(done.returncode, CAN_NOT_SEND, done.stdout)
                     self.assertNotIn("wrong-password", done.stdout)
@@ -35,7 +35,7 @@ class Checks(unittest.TestCase):
     def test_it_says_that_a_certificate_is_wrong(self):
         for kind in KINDS:
             for security in (STARTTLS, TLS):
-                with world.door(kind, security, auth=True) as door, self.subTest(str(door)):
+                with self.subTest(kind.name, security=security), world.door(kind, security, auth=True) as door:
                     done = check(*door.flags(ca=world.authority().stranger), **door.environment())
                     self.assertEqual(done.returncode, CAN_NOT_SEND, done.stdout)
                     if kind is Scripted:

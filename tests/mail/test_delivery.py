@@ -16,7 +16,7 @@ class Deliveries(unittest.TestCase):
         for kind in KINDS:
             for security in SECURITIES:
                 for auth in (False, True):
-                    with world.door(kind, security, auth) as door, self.subTest(str(door)):
+                    with self.subTest(kind.name, security=security, auth=auth), world.door(kind, security, auth) as door:
                         to = f"ann+{security}-{auth}@example.org".lower()
                         expected = letters.from_outbox(to).shape()
                         with Otpd(*door.flags(), **door.environment()) as otpd:
@@ -45,7 +45,7 @@ class Deliveries(unittest.TestCase):
 
     def test_a_line_that_begins_with_a_dot_keeps_its_one_dot(self):
         for kind in KINDS:
-            with world.door(kind) as door, self.subTest(str(door)):
+            with self.subTest(kind.name), world.door(kind) as door:
                 to = "dots@example.org"
                 with Otpd(*door.flags(), product=".dot") as otpd:
                     otpd.send(to)

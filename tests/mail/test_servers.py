@@ -26,7 +26,7 @@ class Servers(unittest.TestCase):
         for kind in KINDS:
             for security in SECURITIES:
                 for auth in (False, True):
-                    with world.door(kind, security, auth) as door, self.subTest(str(door)):
+                    with self.subTest(kind.name, security=security, auth=auth), world.door(kind, security, auth) as door:
                         with connect(door) as client:
                             self.use(door, client)
 

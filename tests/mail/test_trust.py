@@ -43,7 +43,7 @@ class Passwords(unittest.TestCase):
     def test_a_refused_log_in_is_a_permanent_failure_and_no_storm(self):
         for kind in KINDS:
             for security in SECURITIES:
-                with world.door(kind, security, auth=True) as door, self.subTest(str(door)):
+                with self.subTest(kind.name, security=security), world.door(kind, security, auth=True) as door:
                     with Otpd(*door.flags(), **door.environment(WRONG)) as otpd:
                         otpd.secrets.add(WRONG)
                         reply = otpd.issue(TO)
