@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::text::words::LANGUAGES;
 use super::text::{self, Facts, Life};
+use directory::Source;
 use own::Own;
 
 /// Every language that messages can be written in.
@@ -69,6 +70,22 @@ pub struct Terms<'a> {
     pub code_in_subject: bool,
 }
 
+/// Compiles and checks, with room for whatever 64 KiB can make the engine's parser do, which goes
+/// one call deeper for each sign before a number.
+fn compiled(sources: Vec<Source>, terms: &Terms<'_>) -> Result<Vec<Own>, String> {
+    const ROOM: usize = 256 << 20;
+    let one = |(name, files): Source| {
+        let own = Own::compile(&name, files, terms.code_in_subject)?;
+        check::check(&own, terms).map(|()| own)
+    };
+    std::thread::scope(|scope| {
+        let work = || sources.into_iter().map(one).collect();
+        let thread = std::thread::Builder::new().stack_size(ROOM).spawn_scoped(scope, work);
+        let thread = thread.map_err(|err| err.to_string())?;
+        thread.join().map_err(|_| "they can't be compiled".to_owned())?
+    })
+}
+
 impl Templates {
     /// The built-in languages; English is the default.
     #[must_use]
@@ -83,12 +100,10 @@ impl Templates {
     /// A sentence for the operator.
     pub fn load(directory: Option<&str>, default: &str, terms: &Terms<'_>) -> Result<Self, String> {
         let sources = directory.map(directory::read).transpose()?.unwrap_or_default();
-        let own = sources.into_iter().map(|(name, files)| {
-            let own = Own::compile(&name, files, terms.code_in_subject)?;
-            check::check(&own, terms).map(|()| own)
-        });
-        let own =
-            own.collect::<Result<_, _>>().map_err(|why: String| format!("templates: {why}"))?;
+        let own = match sources.is_empty() {
+            true => Vec::new(),
+            false => compiled(sources, terms).map_err(|why| format!("templates: {why}"))?,
+        };
         let templates = Self { own, default: ENGLISH };
         if oxilangtag::LanguageTag::parse(default).is_err() {
             return Err(format!("`--locale {default}` is not a language tag such as de or pt-BR"));

@@ -119,6 +119,21 @@ fn what_is_wrong_with_a_template_is_told_with_its_file_and_line() {
 }
 
 #[test]
+fn a_template_of_nothing_but_depth_is_refused_or_works_and_nothing_overflows() {
+    let binary = Binary::new();
+    for deep in [
+        "-".repeat(64_000) + "1",
+        "not ".repeat(15_000) + "1",
+        "(".repeat(30_000),
+        "1".to_owned() + &"**1".repeat(20_000),
+    ] {
+        write(&binary, "de", "body.txt", &format!("{{{{ code }}}}\n\n{{{{ {deep} }}}}.\n"));
+        // How it ended is looked at in there: by itself, with a sentence or none.
+        let _ = started(&binary, &[]);
+    }
+}
+
+#[test]
 fn the_code_in_a_subject_is_a_word_of_its_own_if_it_is_allowed() {
     for (subject, expected) in [
         ("{{ code }}", Ok(())),
