@@ -18,6 +18,8 @@ pub mod templates;
 pub mod text;
 pub mod wait;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use zeroize::Zeroizing;
@@ -33,6 +35,42 @@ pub struct Message {
     pub token: String,
     /// Header and body, every line ended by CRLF.
     pub bytes: Zeroizing<Vec<u8>>,
+    /// Leave to hand it over, which whoever carries it takes before the first byte is given away.
+    pub leave: Leave,
+}
+
+impl Message {
+    /// A message that may be handed over.
+    #[must_use]
+    pub fn new(to: &str, token: &str, bytes: Zeroizing<Vec<u8>>) -> Self {
+        Self { to: to.to_owned(), token: token.to_owned(), bytes, leave: Leave::default() }
+    }
+}
+
+/// Leave to hand a message over: either it is taken, or it is withdrawn. Clones are the same leave.
+#[derive(Clone, Debug, Default)]
+pub struct Leave(Arc<AtomicU8>);
+
+impl Leave {
+    const TAKEN: u8 = 1;
+    const WITHDRAWN: u8 = 2;
+
+    /// Takes it. False if it was withdrawn.
+    #[must_use]
+    pub fn take(&self) -> bool {
+        self.set(Self::TAKEN)
+    }
+
+    /// Withdraws it. False if it was taken.
+    #[must_use]
+    pub fn withdraw(&self) -> bool {
+        self.set(Self::WITHDRAWN)
+    }
+
+    fn set(&self, to: u8) -> bool {
+        let was = self.0.compare_exchange(0, to, Ordering::SeqCst, Ordering::SeqCst);
+        was.map_or_else(|was| was == to, |_| true)
+    }
 }
 
 impl std::fmt::Debug for Message {

@@ -1,12 +1,12 @@
 //! From flags and environment to whoever carries mail, and the look at it before the first user
 //! comes.
 
-use std::fs::File;
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::rc::Rc;
 
-use rustix::fs::Access;
+use rustix::fs::{Access, OFlags};
 use zeroize::Zeroizing;
 
 use super::flags::{MailFlags, Route};
@@ -15,7 +15,8 @@ use crate::mail::outbox::Outbox;
 use crate::mail::post::Post;
 use crate::mail::sendmail::Sendmail;
 use crate::mail::smtp::relay::Relay;
-use crate::mail::smtp::{PAUSE, Smtp, Terms, trust};
+use crate::mail::smtp::trust::{self, Authority};
+use crate::mail::smtp::{PAUSE, Smtp, Terms};
 use crate::mail::{Carrier, Transport};
 use crate::system::SystemClock;
 
@@ -25,6 +26,8 @@ const SENDMAILS: usize = 4;
 const PASSWORD: &str = "OTPD_SMTP_PASSWORD";
 /// Longest password in a file, in bytes: a file that is longer is some other file.
 const PASSWORD_MAX: u64 = 4_096;
+/// Largest file of certificate authorities, in bytes: four times what whole systems trust.
+const AUTHORITIES_MAX: u64 = 1 << 20;
 
 /// Whoever carries mail. `clock` is that of the messages, which may be a simulated one.
 ///
@@ -122,8 +125,9 @@ fn smtp(url: &str, flags: &MailFlags, clock: SystemClock) -> Result<Smtp<SystemC
              or `--smtp-password-file`"
         ));
     }
+    let authorities = flags.smtp_ca.as_deref().map(authorities).transpose()?;
     let terms = Terms {
-        identity: trust::identity(&relay.host, flags.smtp_ca.as_deref())?,
+        identity: trust::identity(&relay.host, &authorities.unwrap_or_default())?,
         relay,
         from: flags.from()?.into_text().into(),
         hello: flags.smtp_hello.clone(),
@@ -154,13 +158,23 @@ fn password(relay: &Relay, file: Option<&str>) -> Result<Option<Zeroizing<String
     Ok(found.pop())
 }
 
+/// The certificate authorities in a file.
+fn authorities(path: &str) -> Result<Vec<Authority>, String> {
+    let read = || -> Result<Vec<Authority>, String> {
+        let (file, about) = open(path)?;
+        if about.len() > AUTHORITIES_MAX {
+            return Err("it is too large".to_owned());
+        }
+        let mut text = Vec::new();
+        file.take(AUTHORITIES_MAX).read_to_end(&mut text).map_err(|err| err.to_string())?;
+        trust::authorities(&text)
+    };
+    read().map_err(|why| format!("`--smtp-ca {path}`: {why}"))
+}
+
 /// The first line of a file that nobody else can read.
 fn password_in(path: &str) -> Result<Zeroizing<String>, String> {
-    let file = File::open(path).map_err(|err| err.to_string())?;
-    let about = file.metadata().map_err(|err| err.to_string())?;
-    if !about.is_file() {
-        return Err("not a file".to_owned());
-    }
+    let (file, about) = open(path)?;
     if about.mode() & 0o077 != 0 {
         return Err(format!(
             "others may use it (mode {:04o}): `chmod 600` it",
@@ -175,5 +189,17 @@ fn password_in(path: &str) -> Result<Zeroizing<String>, String> {
         0 => Err("it is empty".to_owned()),
         1..=PASSWORD_MAX => Ok(Zeroizing::new(password.to_owned())),
         _ => Err("it is too long for a password".to_owned()),
+    }
+}
+
+/// Opens a plain file. A pipe would keep us waiting for whoever writes to it.
+fn open(path: &str) -> Result<(File, Metadata), String> {
+    let at_once = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(at_once).open(path);
+    let file = file.map_err(|err| err.to_string())?;
+    let about = file.metadata().map_err(|err| err.to_string())?;
+    match about.is_file() {
+        true => Ok((file, about)),
+        false => Err("not a file".to_owned()),
     }
 }

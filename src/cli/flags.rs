@@ -57,11 +57,22 @@ impl Cli {
     pub fn read(
         args: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     ) -> clap::error::Result<Self> {
-        let matches = Self::definition().try_get_matches_from(args)?;
+        let definition = Self::definition().mut_subcommands(|it| it.mut_args(without_empty));
+        let matches = definition.try_get_matches_from(args)?;
         if let Some((_, command)) = matches.subcommand() {
             refuse_secrets(command)?;
         }
         Self::from_arg_matches(&matches)
+    }
+}
+
+/// An empty variable is one that is not set.
+fn without_empty(arg: clap::Arg) -> clap::Arg {
+    let value = arg.get_env().and_then(std::env::var_os);
+    match value.is_some_and(|value| value.is_empty()) {
+        // There is no taking the name back; nothing is called this.
+        true => arg.env("").hide_env(true),
+        false => arg,
     }
 }
 
@@ -203,9 +214,7 @@ impl MailFlags {
     /// # Errors
     /// A sentence, if it would go to more than one place, or comes from nobody.
     pub fn route(&self) -> Result<Route<'_>, String> {
-        // An empty one in the environment is none; an empty flag was refused before.
-        let smtp = self.smtp.as_deref().filter(|url| !url.is_empty());
-        match (self.outbox.as_deref(), self.sendmail.as_deref(), smtp) {
+        match (self.outbox.as_deref(), self.sendmail.as_deref(), self.smtp.as_deref()) {
             (outbox, None, None) => Ok(Route::Outbox(outbox.unwrap_or(OUTBOX))),
             (None, Some(_), None) | (None, None, Some(_)) if self.from.is_none() => {
                 Err("`--smtp` and `--sendmail` need `--from`".to_owned())

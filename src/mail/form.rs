@@ -159,7 +159,20 @@ fn compose(
             .ok()
     });
     // Only a missing sender or recipient makes the library refuse, and both are given.
-    message.map(|message| message.formatted()).ok_or_else(|| "it can't be composed".to_owned())
+    let mut message = message.ok_or_else(|| "it can't be composed".to_owned())?;
+    if let Some(header) = dotted(from) {
+        message.headers_mut().insert_raw(header);
+    }
+    Ok(message.formatted())
+}
+
+/// The sender, if its name has dots: in quotes (RFC 5322 §3.4), which the library leaves out there.
+fn dotted(from: &Mailbox) -> Option<HeaderValue> {
+    let name = from.name.as_ref().filter(|name| name.is_ascii() && name.contains('.'))?;
+    let quoted = name.replace('\\', "\\\\").replace('"', "\\\"");
+    let value = format!("\"{quoted}\" <{}>", from.email);
+    let header = HeaderName::new_from_ascii_str("From");
+    Some(HeaderValue::dangerous_new_pre_encoded(header, value.clone(), value))
 }
 
 /// One part, 7-bit if its lines are short and ASCII, quoted-printable otherwise: both leave the

@@ -124,7 +124,7 @@ mod tests {
 
     fn message(token: &str) -> Message {
         let bytes = Zeroizing::new(b"Subject: hello\r\n\r\nworld\r\n".to_vec());
-        Message { to: "a@x.org".into(), token: token.into(), bytes }
+        Message::new("a@x.org", token, bytes)
     }
 
     fn opened(path: &Path) -> Result<Outbox, String> {

@@ -3,7 +3,7 @@
 //! A bounded queue in front of a few workers, each with a transport of its own. What became of a
 //! message comes back as an event that can be polled for.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{DeliveryError, Message, Receipt, Transport};
+use super::{DeliveryError, Leave, Message, Receipt, Transport};
 use crate::clock::Moment;
 
 /// Messages that may wait for a worker. At 1.5 KB each that is 1.5 MB; who comes later is told to.
@@ -40,7 +40,8 @@ pub struct Post {
     bell: UnixStream,
     patience: Duration,
     given: Number,
-    under_way: usize,
+    /// Leave to hand over what has not come back, by number.
+    under_way: HashMap<Number, Leave>,
 }
 
 /// What waits for a worker.
@@ -114,7 +115,7 @@ impl Post {
             let work = move || work(transport, &queue, &sender, ringer);
             std::thread::Builder::new().name("otpd-mail".to_owned()).spawn(work)?;
         }
-        Ok(Self { via, queue, outcomes, bell, patience, given: 0, under_way: 0 })
+        Ok(Self { via, queue, outcomes, bell, patience, given: 0, under_way: HashMap::new() })
     }
 
     /// The name of its transports.
@@ -133,10 +134,10 @@ impl Post {
             return Err(DeliveryError::without_reply(true, "the queue is full"));
         }
         self.given += 1;
+        self.under_way.insert(self.given, message.leave.clone());
         jobs.push_back(Job { number: self.given, message, stale_at: now + self.patience });
         drop(jobs);
         self.queue.arrived.notify_one();
-        self.under_way += 1;
         Ok(self.given)
     }
 
@@ -146,7 +147,9 @@ impl Post {
         let mut rung = [0; 64];
         while (&self.bell).read(&mut rung).is_ok_and(|count| count == rung.len()) {}
         let outcome = self.outcomes.try_recv().ok().or_else(|| self.stale(now));
-        self.under_way -= usize::from(outcome.is_some());
+        if let Some((number, _)) = &outcome {
+            self.under_way.remove(number);
+        }
         outcome
     }
 
@@ -156,13 +159,10 @@ impl Post {
         self.queue.jobs().front().map(|job| job.stale_at)
     }
 
-    /// Takes a message back that no worker has begun with. False if one has.
+    /// Takes a message back that was not handed over. False if it may have been.
     pub fn withdraw(&mut self, number: Number) -> bool {
-        let mut jobs = self.queue.jobs();
-        let place = jobs.iter().position(|job| job.number == number);
-        let withdrawn = place.and_then(|place| jobs.remove(place)).is_some();
-        self.under_way -= usize::from(withdrawn);
-        withdrawn
+        self.queue.jobs().retain(|job| job.number != number);
+        self.under_way.remove(&number).is_some_and(|leave| leave.withdraw())
     }
 
     /// Messages that wait for a worker.
@@ -173,8 +173,8 @@ impl Post {
 
     /// Messages whose outcome has not come, those that wait included.
     #[must_use]
-    pub const fn under_way(&self) -> usize {
-        self.under_way
+    pub fn under_way(&self) -> usize {
+        self.under_way.len()
     }
 
     fn stale(&self, now: Moment) -> Option<(Number, Outcome)> {
@@ -238,5 +238,80 @@ fn work(
             }
             Next::End => return transport.rest(Duration::ZERO),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::SyncSender;
+
+    use super::*;
+    use crate::mail::Receipt;
+
+    /// Says that it has begun, waits for a word, and says what became of its leave.
+    #[derive(Debug)]
+    struct Slow {
+        takes_first: bool,
+        begun: SyncSender<()>,
+        word: Receiver<()>,
+    }
+
+    impl Transport for Slow {
+        fn via(&self) -> &'static str {
+            "slow"
+        }
+
+        fn carry(&mut self, message: &Message) -> Outcome {
+            let first = self.takes_first && message.leave.take();
+            self.begun.send(()).expect("somebody listens");
+            let _ = self.word.recv();
+            match first || message.leave.take() {
+                true => Ok(Receipt::sent()),
+                false => Err(DeliveryError::without_reply(true, "too late")),
+            }
+        }
+    }
+
+    fn post(takes_first: bool) -> (Post, Receiver<()>, Sender<()>) {
+        let ((begun, has_begun), (go, word)) = (std::sync::mpsc::sync_channel(9), channel());
+        let slow = Box::new(Slow { takes_first, begun, word });
+        let post = Post::start(vec![slow], Duration::from_secs(30)).expect("a thread");
+        (post, has_begun, go)
+    }
+
+    fn message() -> Message {
+        Message::new("a@x.org", "token", Vec::new().into())
+    }
+
+    #[test]
+    fn a_message_is_taken_back_until_it_is_handed_over() {
+        for takes_first in [false, true] {
+            let (mut post, has_begun, go) = post(takes_first);
+            let begun = post.send(message(), Moment::START).expect("room");
+            has_begun.recv().expect("it began");
+            let waits = post.send(message(), Moment::START).expect("room");
+            assert_eq!((post.queued(), post.under_way()), (1, 2));
+            assert!(post.withdraw(waits));
+            assert_eq!(post.withdraw(begun), !takes_first);
+            assert_eq!((post.queued(), post.under_way()), (0, 0));
+            drop(go);
+        }
+    }
+
+    #[test]
+    fn a_message_waits_no_longer_than_it_may_and_no_more_wait_than_there_is_room() {
+        let (mut post, has_begun, go) = post(true);
+        post.send(message(), Moment::START).expect("room");
+        has_begun.recv().expect("it began");
+        for _ in 0..QUEUE_MAX {
+            post.send(message(), Moment::from_millis(1)).expect("room");
+        }
+        let full = post.send(message(), Moment::START).expect_err("no room");
+        assert!(full.failure.temporary);
+        assert_eq!(post.next_stale(), Some(Moment::from_millis(30_001)));
+        assert!(post.take(Moment::from_millis(30_000)).is_none());
+        let (number, outcome) = post.take(Moment::from_millis(30_001)).expect("it is stale");
+        assert!(number == 2 && outcome.is_err_and(|err| err.failure.temporary));
+        drop(go);
     }
 }

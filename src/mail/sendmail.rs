@@ -57,6 +57,10 @@ impl<C: Clock> Sendmail<C> {
             }
         };
         let mut stdin = child.stdin.take();
+        if !message.leave.take() {
+            self.end(child, &pidfd);
+            return Err(DeliveryError::without_reply(true, "the end came before the message"));
+        }
         let handed_over = self.hand_over(stdin.as_mut(), message, deadline);
         let stopped_reading =
             matches!(&handed_over, Err(err) if err.kind() == io::ErrorKind::BrokenPipe);

@@ -14,8 +14,9 @@
 //!
 //! [`conversation`] says what is to be said and believes nothing that it did not ask for, over a
 //! [`stream`] that waits no longer than the message's deadline. [`reply`] reads what the server
-//! says, [`fault`] is why it did not work and what follows from that, [`relay`] and [`trust`] are
-//! where and whom, [`gate`] keeps a refused password from being tried over and over.
+//! says, [`words`] what of it may be told, [`fault`] is why it did not work and what follows from
+//! that, [`relay`] and [`trust`] are where and whom, [`gate`] keeps a refused password from being
+//! tried over and over.
 
 pub mod conversation;
 pub mod fault;
@@ -24,24 +25,23 @@ pub mod relay;
 pub mod reply;
 pub mod stream;
 pub mod trust;
+pub mod words;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{DeliveryError, Message, Receipt, Transport};
-use crate::address::mask;
 use crate::clock::{Clock, Moment};
 use conversation::Conversation;
 use fault::{Cause, Fault, Step};
 use gate::Gate;
 use relay::{Relay, Security};
 use stream::{Identity, Resolver, Stream, connect};
+use words::told;
 
 /// How long a message waits before it is tried again after a temporary no, usually.
 pub const PAUSE: Duration = Duration::from_secs(1);
-/// A run of so many digits in a server's words is not told: it could be the code.
-const DIGITS_TOLD: usize = 5;
 
 /// What all connections to a relay have in common.
 #[derive(Debug)]
@@ -116,7 +116,18 @@ impl<C: Clock + Clone> Smtp<C> {
     /// [`Fault`]: the step that was not.
     pub fn check(&mut self, tell: &mut dyn FnMut(Step, &str)) -> Result<(), Fault> {
         let deadline = self.clock.now() + self.shared.terms.timeout;
-        self.open(deadline, tell).map(Conversation::quit)
+        let password = self.shared.terms.relay.password.clone();
+        let is_secret = |about: &str| password.as_ref().is_some_and(|it| about.contains(&**it));
+        let mut tell = |step, about: &str| match is_secret(about) {
+            true => tell(step, "(withheld)"),
+            false => tell(step, about),
+        };
+        self.open(deadline, &mut tell).map(Conversation::quit).map_err(|mut fault| {
+            if let (Cause::Refused(reply), Some(password)) = (&mut fault.cause, &password) {
+                reply.withhold(password);
+            }
+            fault
+        })
     }
 
     fn deliver(&mut self, message: &Message, deadline: Moment) -> Result<(), Fault> {
@@ -155,9 +166,10 @@ impl<C: Clock + Clone> Smtp<C> {
             Some(talk) => talk,
             None => self.open(deadline, &mut |_, _| {})?,
         };
-        let sent = talk.send(&self.shared.terms.from, &message.to, &message.bytes);
-        if !talk.is_over() {
-            self.shared.kept().push((self.clock.now(), talk));
+        let sent = talk.send(&self.shared.terms.from, message);
+        match sent.is_ok() && !talk.is_over() {
+            true => self.shared.kept().push((self.clock.now(), talk)),
+            false => talk.quit(),
         }
         sent
     }
@@ -179,6 +191,9 @@ impl<C: Clock + Clone> Smtp<C> {
         tell: &mut dyn FnMut(Step, &str),
     ) -> Result<Talk<C>, Fault> {
         let Terms { relay, identity, .. } = &self.shared.terms;
+        if let Some(fault) = self.shared.gate.refusal(self.clock.now()) {
+            return Err(fault);
+        }
         let addresses = self.resolver.look_up(&relay.host, relay.port, &self.clock, deadline)?;
         let list: Vec<String> = addresses.iter().map(|it| it.ip().to_string()).collect();
         tell(Step::LookUp, &list.join(", "));
@@ -229,10 +244,17 @@ impl<C: Clock + Clone> Smtp<C> {
         Ok(talk)
     }
 
-    /// What the operator is told of a fault: neither whom the message was to, nor what could be its
-    /// code, whatever the server repeats.
-    fn told(fault: &Fault, message: &Message) -> String {
-        without_digits(&fault.to_string().replace(&message.to, &mask(&message.to)))
+    /// What the operator is told of a fault: not whom the message was to, nor what could be its
+    /// code, nor who logs in with what, whatever the server repeats.
+    fn told(&self, fault: &Fault, message: &Message) -> String {
+        let Cause::Refused(reply) = &fault.cause else { return fault.to_string() };
+        let local = message.to.split('@').next().unwrap_or_default();
+        let mailbox = local.split('+').next().unwrap_or_default();
+        let Relay { user, password, .. } = &self.shared.terms.relay;
+        let user = user.as_deref().unwrap_or_default();
+        let password = password.as_ref().map_or("", |password| password.as_str());
+        let secrets = [&*message.to, local, mailbox, user, password];
+        format!("{}: {}", fault.step, told(&reply.words(), &secrets))
     }
 }
 
@@ -245,11 +267,9 @@ impl<C: Clock + Clone> Transport for Smtp<C> {
         let deadline = self.clock.now() + self.shared.terms.timeout;
         match self.deliver(message, deadline) {
             Ok(()) => Ok(Receipt::sent()),
-            Err(fault) if fault.is_doubtful() => {
-                Ok(Receipt::uncertain(Self::told(&fault, message)))
-            }
+            Err(fault) if fault.is_doubtful() => Ok(Receipt::uncertain(self.told(&fault, message))),
             Err(fault) => {
-                Err(DeliveryError { failure: fault.failure(), reason: Self::told(&fault, message) })
+                Err(DeliveryError { failure: fault.failure(), reason: self.told(&fault, message) })
             }
         }
     }
@@ -275,37 +295,9 @@ fn literal(ip: IpAddr) -> String {
     }
 }
 
-fn without_digits(text: &str) -> String {
-    let mut told = String::with_capacity(text.len());
-    let mut run = 0;
-    for c in text.chars() {
-        run = if c.is_ascii_digit() { run + 1 } else { 0 };
-        if run == DIGITS_TOLD + 1 {
-            told.truncate(told.len() - DIGITS_TOLD);
-            told.push('…');
-        }
-        if run <= DIGITS_TOLD {
-            told.push(c);
-        }
-    }
-    told
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_could_be_a_code_is_not_told() {
-        for (words, told) in [
-            ("550 5.7.1 no", "550 5.7.1 no"),
-            ("Your code is 048213.", "Your code is …."),
-            ("12345 and 123456 and 1234567890", "12345 and … and …"),
-            ("123456", "…"),
-        ] {
-            assert_eq!(without_digits(words), told);
-        }
-    }
 
     #[test]
     fn a_machine_without_a_name_shows_its_address() {

@@ -86,7 +86,9 @@ fn a_password_comes_from_one_place_that_others_can_not_see() {
     run(&binary, &check, &[("OTPD_SMTP_PASSWORD", "")]).code(2);
     set(&"x".repeat(5_000), 0o600);
     run(&binary, &from_file, &[]).code(2);
-    for file in ["missing", "."] {
+    rustix::fs::mkfifoat(rustix::fs::CWD, binary.dir.path().join("fifo"), 0o600.into())
+        .expect("a pipe");
+    for file in ["missing", ".", "fifo", "/dev/zero"] {
         let args = ["check", "--smtp", &url, "--smtp-password-file", file];
         run(&binary, &args, &[]).code(2);
     }
@@ -112,6 +114,7 @@ fn what_can_not_work_is_refused_at_the_start_and_not_repeated() {
         &["--smtp", url, "--simulate", "7"],
         &["--smtp", url, "--smtp-ca", "missing"],
         &["--smtp", url, "--smtp-ca", "/dev/null"],
+        &["--smtp", url, "--smtp-ca", "/dev/zero"],
         &["--smtp", url, "--smtp-hello", "a\r\nb"],
         &["--smtp", url, "--smtp-hello", ""],
         &["--smtp", url, "--smtp-connections", "0"],
@@ -125,7 +128,9 @@ fn what_can_not_work_is_refused_at_the_start_and_not_repeated() {
     binary.assert(&["serve", "--smtp", url]).assert().code(2).stderr(contains("`--from`"));
     run(&binary, &["serve", "--outbox", "o"], &[("OTPD_SMTP_URL", url)]).code(2);
     // An empty variable is one that is not set.
-    run(&binary, &["serve", "--outbox", "o"], &[("OTPD_SMTP_URL", "")]).code(0);
+    let empty = [("OTPD_SMTP_URL", ""), ("OTPD_SENDMAIL", ""), ("OTPD_SMTP_CA", "")];
+    run(&binary, &["serve", "--outbox", "o"], &empty).code(0);
+    run(&binary, &["check", "--sendmail", "/bin/true"], &[("OTPD_OUTBOX", "")]).code(0);
     // The server need not be there at the start.
     run(&binary, &["serve", "--smtp", "smtp://127.0.0.1:1"], &[("OTPD_SMTP_PASSWORD", "x")])
         .code(0)

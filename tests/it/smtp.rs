@@ -18,7 +18,6 @@ use otpd::mail::{Message, Transport};
 use otpd::system::SystemClock;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
-use tempfile::TempDir;
 
 /// How long a message may take here, where nothing is far away.
 const DEADLINE: Duration = Duration::from_millis(400);
@@ -116,10 +115,11 @@ pub fn converse(
     }
 }
 
-fn smtp(url: &str, ca: Option<&str>, timeout: Duration) -> Smtp<SystemClock> {
+fn smtp(url: &str, ca: Option<&Authority>, timeout: Duration) -> Smtp<SystemClock> {
     let relay = Relay::parse(url).expect("a URL");
+    let ca = ca.map(|ca| trust::authorities(ca.issuer.pem().as_bytes()).expect("an authority"));
     let terms = Terms {
-        identity: trust::identity(&relay.host, ca).expect("an identity"),
+        identity: trust::identity(&relay.host, &ca.unwrap_or_default()).expect("an identity"),
         relay,
         from: "otpd@acme.example".to_owned(),
         hello: None,
@@ -130,11 +130,8 @@ fn smtp(url: &str, ca: Option<&str>, timeout: Duration) -> Smtp<SystemClock> {
 }
 
 fn message(number: usize) -> Message {
-    Message {
-        to: format!("u{number}@example.org"),
-        token: format!("T{number}"),
-        bytes: format!("Message-ID: <{number}>\r\n\r\n.048213\r\n").into_bytes().into(),
-    }
+    let bytes = format!("Message-ID: <{number}>\r\n\r\n.048213\r\n").into_bytes();
+    Message::new(&format!("u{number}@example.org"), &format!("T{number}"), bytes.into())
 }
 
 /// What became of a message, in words, and what the operator was told.
@@ -340,7 +337,7 @@ fn what_a_server_repeats_is_not_told() {
         (word == ".").then_some("554 <u1@example.org> your code 048213 is spam\u{7}\r\n")
     });
     assert_eq!(word, "permanent 554");
-    assert_eq!(reason, "answer: 554 <u…@example.org> your code … is spam?");
+    assert_eq!(reason, "answer: 554 … your code … is …");
 }
 
 #[test]
@@ -353,9 +350,7 @@ fn a_refused_password_is_not_tried_again() {
         assert_eq!(carry(&mut smtp, number).0, "permanent 535");
         assert_eq!(seen.messages(), 0);
     }
-    // Those that came later did not even try.
-    let connections = seen.connections();
-    assert!(connections <= 3, "{connections}");
+    assert_eq!(seen.connections(), 1, "those that came later did not even try");
 }
 
 #[test]
@@ -394,11 +389,9 @@ fn one_after_the_other_needs_one_connection() {
     assert_eq!(seen.connections(), 1);
 }
 
-/// Certificates of an authority of our own, and the file that it is trusted by.
+/// An authority of our own.
 struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
-    file: String,
-    _dir: TempDir,
 }
 
 impl Authority {
@@ -407,10 +400,7 @@ impl Authority {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
         let issuer = CertifiedIssuer::self_signed(params, key).expect("an authority");
-        let dir = TempDir::new().expect("a directory");
-        let file = dir.path().join("ca.pem");
-        std::fs::write(&file, issuer.pem()).expect("written");
-        Self { issuer, file: file.to_str().expect("UTF-8").to_owned(), _dir: dir }
+        Self { issuer }
     }
 
     /// A server's configuration, with a certificate for `name` until the year `until`.
@@ -450,7 +440,7 @@ fn certificates_are_checked_and_nothing_is_said_to_whoever_has_no_good_one() {
         let (address, seen) =
             server(move |_, stream, seen| converse(over_tls(&config, stream), seen, &|_| None));
         let url = format!("smtps://u:p@{address}");
-        let (word, reason) = carry(&mut smtp(&url, Some(&ours.file), AMPLE), 1);
+        let (word, reason) = carry(&mut smtp(&url, Some(&ours), AMPLE), 1);
         assert_eq!(word, expected, "{name} {until}: {reason}");
         assert_eq!((seen.connections(), seen.messages()), (1, usize::from(word == "sent")));
     }
@@ -492,7 +482,7 @@ fn starttls_goes_on_under_tls_or_not_at_all() {
         Ok(())
     });
     let url = format!("smtp://{address}?tls=required");
-    let (word, reason) = carry(&mut smtp(&url, Some(&authority.file), AMPLE), 1);
+    let (word, reason) = carry(&mut smtp(&url, Some(&authority), AMPLE), 1);
     assert_eq!((word.as_str(), seen.messages()), ("sent", 1), "{reason}");
 
     // The usual server offers it and talks on in clear.

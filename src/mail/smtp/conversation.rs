@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use super::fault::{Cause, Fault, Step};
 use super::reply::{Reply, ReplyReader};
+use crate::mail::Message;
 
 /// What a conversation runs over. Whoever implements it bounds every call by a deadline.
 pub trait Wire {
@@ -37,8 +38,6 @@ pub struct Conversation<W> {
     /// What was read and not yet understood.
     unread: Vec<u8>,
     offers: Offers,
-    /// Whether the last message was refused, so that the server must be told to forget it.
-    needs_reset: bool,
     /// Whether nothing more can be said.
     is_over: bool,
 }
@@ -62,13 +61,8 @@ impl<W: Wire> Conversation<W> {
     /// # Errors
     /// [`Fault`].
     pub fn begin(wire: W) -> Result<(Self, Reply), Fault> {
-        let mut conversation = Self {
-            wire,
-            unread: Vec::new(),
-            offers: Offers::default(),
-            needs_reset: false,
-            is_over: false,
-        };
+        let mut conversation =
+            Self { wire, unread: Vec::new(), offers: Offers::default(), is_over: false };
         let greeting = conversation.expect(Step::Greeting, |reply| reply.code == 220)?;
         Ok((conversation, greeting))
     }
@@ -145,15 +139,19 @@ impl<W: Wire> Conversation<W> {
         self.expect(Step::LogIn, |reply| reply.code == 235)
     }
 
-    /// Hands a message over. When it was refused, the conversation may go on unless it
-    /// [is over](Self::is_over).
+    /// Hands a message over. When it was refused, there is only good-bye left to say: servers differ
+    /// in what they remember of it, and slow down whoever comes with the next refusal.
     ///
     /// # Errors
     /// [`Fault`].
-    pub fn send(&mut self, from: &str, to: &str, message: &[u8]) -> Result<(), Fault> {
-        self.envelope(from, to)?;
+    pub fn send(&mut self, from: &str, message: &Message) -> Result<(), Fault> {
+        self.envelope(from, &message.to)?;
+        if !message.leave.take() {
+            self.is_over = true;
+            return Err(Fault::lost(Step::Data, "the end came before the message"));
+        }
         // In one piece: a final dot in a packet of its own waits 40 ms for the one before it.
-        self.say(&stuffed(message), Step::Message)?;
+        self.say(&stuffed(&message.bytes), Step::Message)?;
         let answer = self.reply(Step::Answer)?;
         match answer.is_yes() {
             true => Ok(()),
@@ -164,7 +162,7 @@ impl<W: Wire> Conversation<W> {
     /// Says good-bye, if it can be said. Nobody waits for what the server says to that.
     pub fn quit(mut self) {
         if !self.is_over() {
-            let _ = self.say(b"QUIT\r\n", Step::Reset);
+            let _ = self.say(b"QUIT\r\n", Step::Quit);
         }
     }
 
@@ -182,14 +180,11 @@ impl<W: Wire> Conversation<W> {
 
     /// Says whom a message is from and to, and asks for leave to hand it over.
     fn envelope(&mut self, from: &str, to: &str) -> Result<(), Fault> {
-        let mut commands = vec![
+        let commands = [
             (Step::From, format!("MAIL FROM:<{from}>\r\n")),
             (Step::To, format!("RCPT TO:<{to}>\r\n")),
             (Step::Data, "DATA\r\n".to_owned()),
         ];
-        if self.needs_reset {
-            commands.insert(0, (Step::Reset, "RSET\r\n".to_owned()));
-        }
         let pipelined = self.offers.pipelining;
         if pipelined {
             let all: String = commands.iter().map(|(_, command)| command.as_str()).collect();
@@ -216,7 +211,6 @@ impl<W: Wire> Conversation<W> {
                 break;
             }
         }
-        self.needs_reset = refusal.is_some();
         refusal.map_or(Ok(()), Err)
     }
 

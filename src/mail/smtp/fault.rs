@@ -20,8 +20,6 @@ pub enum Step {
     Tls,
     /// `AUTH`.
     LogIn,
-    /// `RSET`, after a message that was refused.
-    Reset,
     /// `MAIL FROM`.
     From,
     /// `RCPT TO`.
@@ -32,6 +30,8 @@ pub enum Step {
     Message,
     /// What the server says to the final dot.
     Answer,
+    /// `QUIT`.
+    Quit,
 }
 
 impl fmt::Display for Step {
@@ -43,12 +43,12 @@ impl fmt::Display for Step {
             Self::Hello => "hello",
             Self::Tls => "TLS",
             Self::LogIn => "log in",
-            Self::Reset => "reset",
             Self::From => "sender",
             Self::To => "recipient",
             Self::Data => "data",
             Self::Message => "message",
             Self::Answer => "answer",
+            Self::Quit => "good-bye",
         })
     }
 }

@@ -54,6 +54,14 @@ impl Gate {
         done
     }
 
+    /// The refusal that holds everybody off, if there is one.
+    pub fn refusal(&self, now: Moment) -> Option<Fault> {
+        match &*self.state() {
+            State::Refused(fault, until) if now < *until => Some(fault.clone()),
+            _ => None,
+        }
+    }
+
     fn wait(&self, clock: &dyn Clock, deadline: Moment, late: Fault) -> Result<(), Fault> {
         let mut state = self.state();
         loop {

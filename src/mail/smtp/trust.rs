@@ -9,17 +9,19 @@ use rustls::{ClientConfig, RootCertStore};
 
 use super::stream::Identity;
 
-/// The authorities of this system, and those in the file `ca`; TLS 1.2 or newer. There is no way to
+/// An authority's own certificate.
+pub type Authority = CertificateDer<'static>;
+
+/// Trusts the authorities of this system and those in `more`; TLS 1.2 or newer. There is no way to
 /// have a certificate accepted that they don't vouch for.
 ///
 /// # Errors
-/// A sentence: the file can't be read or holds no certificate, or `host` is none a certificate
-/// could name.
-pub fn identity(host: &str, ca: Option<&str>) -> Result<Identity, String> {
+/// A sentence: one of them can't be used, or `host` is no name that a certificate could have.
+pub fn identity(host: &str, more: &[Authority]) -> Result<Identity, String> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(file) = ca {
-        add(&mut roots, file).map_err(|why| format!("`--smtp-ca {file}`: {why}"))?;
+    for authority in more {
+        roots.add(authority.clone()).map_err(|err| err.to_string())?;
     }
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -31,16 +33,15 @@ pub fn identity(host: &str, ca: Option<&str>) -> Result<Identity, String> {
     Ok(Identity { config: Arc::new(config), name })
 }
 
-fn add(roots: &mut RootCertStore, file: &str) -> Result<(), String> {
-    let certificates = CertificateDer::pem_file_iter(file).map_err(|err| err.to_string())?;
-    let mut count = 0;
-    for certificate in certificates {
-        let certificate = certificate.map_err(|err| err.to_string())?;
-        roots.add(certificate).map_err(|err| err.to_string())?;
-        count += 1;
-    }
-    match count {
-        0 => Err("no certificate in it".to_owned()),
-        _ => Ok(()),
+/// The authorities in a text (PEM).
+///
+/// # Errors
+/// A sentence: there are none, or one of them is damaged.
+pub fn authorities(text: &[u8]) -> Result<Vec<Authority>, String> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
+    match found {
+        Ok(found) if found.is_empty() => Err("no certificate in it".to_owned()),
+        Ok(found) => Ok(found),
+        Err(err) => Err(err.to_string()),
     }
 }

@@ -47,7 +47,11 @@ const PLAIN_HELLO: [&str; 2] = ["220 hi\r\n", "250 relay\r\n"];
 const SAID_HELLO: &str = "EHLO me\r\n";
 const SAID_ENVELOPE: &str = "MAIL FROM:<a@x.org>\r\nRCPT TO:<b@y.org>\r\nDATA\r\n";
 const SAID_MESSAGE: &str = "Subject: x\r\n\r\n..dot\r\n.\r\n";
-const MESSAGE: &[u8] = b"Subject: x\r\n\r\n.dot\r\n";
+
+fn message() -> Message {
+    let bytes = b"Subject: x\r\n\r\n.dot\r\n".to_vec();
+    Message::new("b@y.org", "token", bytes.into())
+}
 
 /// Sends one message: what came of it, whether the conversation may go on, what was said.
 fn send(hello: &[&str], pieces: &[&str]) -> (String, bool, String) {
@@ -55,7 +59,7 @@ fn send(hello: &[&str], pieces: &[&str]) -> (String, bool, String) {
     let (told, goes_on) = match Conversation::begin(&mut script) {
         Err(fault) => (outcome(Err(fault)), false),
         Ok((mut talk, _)) => {
-            let sent = talk.hello("me").and_then(|_| talk.send("a@x.org", "b@y.org", MESSAGE));
+            let sent = talk.hello("me").and_then(|_| talk.send("a@x.org", &message()));
             (outcome(sent), !talk.is_over())
         }
     };
@@ -154,21 +158,6 @@ fn a_refused_recipient_gets_no_message_whatever_is_said_to_data() {
 }
 
 #[test]
-fn a_conversation_goes_on_after_a_refusal_and_the_server_is_told_to_forget_it() {
-    let go = "250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n";
-    let mut script = script(&[&HELLO[..], &["250\r\n550\r\n503\r\n", go, "250\r\n"]].concat());
-    let (mut talk, _) = Conversation::begin(&mut script).expect("a greeting");
-    talk.hello("me").expect("a hello");
-    assert_eq!(outcome(talk.send("a@x.org", "b@y.org", MESSAGE)), "permanent 550");
-    assert_eq!(outcome(talk.send("a@x.org", "b@y.org", MESSAGE)), "sent");
-    talk.quit();
-    assert_eq!(
-        script.said,
-        format!("{SAID_HELLO}{SAID_ENVELOPE}RSET\r\n{SAID_ENVELOPE}{SAID_MESSAGE}QUIT\r\n")
-    );
-}
-
-#[test]
 fn what_was_not_asked_for_is_not_believed() {
     // An answer too many after the greeting would shift all that follow by one.
     let (outcome, goes_on, said) = send(&["220 hi\r\n250 relay\r\n"], &[]);
@@ -180,6 +169,18 @@ fn what_was_not_asked_for_is_not_believed() {
     let late = ["250 ok\r\n250 ok\r\n354 go\r\n", "250 queued\r\n421 bye\r\n"];
     let (outcome, goes_on, _) = send(&HELLO, &late);
     assert_eq!((outcome.as_str(), goes_on), ("sent", false));
+}
+
+#[test]
+fn a_message_whose_leave_was_withdrawn_stays_here() {
+    let mut script = script(&[&HELLO[..], &["250\r\n250\r\n354\r\n"]].concat());
+    let (mut talk, _) = Conversation::begin(&mut script).expect("a greeting");
+    talk.hello("me").expect("a hello");
+    let message = message();
+    assert!(message.leave.withdraw());
+    assert_eq!(outcome(talk.send("a@x.org", &message)), "temporary again");
+    assert!(talk.is_over());
+    assert_eq!(script.said, format!("{SAID_HELLO}{SAID_ENVELOPE}"));
 }
 
 #[test]
