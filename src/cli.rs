@@ -16,8 +16,9 @@ use clap::error::ErrorKind;
 use crate::clock::{Clock, Random};
 use crate::log::{Event, Log};
 use crate::protocol::status::policy_line;
-use crate::serve::desk::{Desk, Outside};
+use crate::serve::desk::Desk;
 use crate::serve::{self, End};
+use crate::service::{Outside, Service};
 use crate::simulate::{Seeded, StoppedClock};
 use crate::system::{self, SystemClock, SystemRandom};
 use flags::{CheckFlags, Cli, Command, LogFlags, OUTBOX, PolicyFlags, Route, ServeFlags};
@@ -90,8 +91,9 @@ fn serve(flags: &ServeFlags) -> Result<Exit, String> {
     let carrier = carrier::carrier(&flags.mail, Rc::clone(&world.clock), clock)?;
     let outside = Outside { clock: world.clock, random, carrier, simulated: world.simulated };
     let warnings = policy.warnings();
-    let mut desk = Desk::new(policy, sender, outside, log(&flags.log))
+    let service = Service::new(policy, sender, outside)
         .map_err(|_| "the operating system gives no random bytes".to_owned())?;
+    let mut desk = Desk::new(service, log(&flags.log));
     warn(&mut desk, flags, &warnings);
     match serve::run(&mut desk, &clock) {
         Ok(End::Done) => Ok(Exit::Done),

@@ -4,9 +4,11 @@
 //! The README tells how to use it; this is the map of how it is made.
 //!
 //! ```text
-//! main ── cli ──► serve ──► protocol ──► engine ──► session, budget, code, policy
-//!                   └──► mail ──► compose, templates,   └──► clock (types and traits)
-//!                                 outbox, post, sendmail
+//! main ── cli ──► serve ──► protocol
+//!                   └──► service ──► engine ──► session, budget, code, policy, address
+//!                           │           └──► clock (types and traits)
+//!                           └──────► mail ──► compose ──► templates, text
+//!                                      └────► outbox; post ──► smtp, sendmail
 //! ```
 //!
 //! Read it in the order of the modules below. Three rules hold it together, each kept by a test
@@ -21,9 +23,9 @@
 //! # The life of a command
 //!
 //! [`serve`] waits for bytes and cuts them into lines. Its desk has each line parsed
-//! ([`protocol::parse`]), asks the [`engine`] to decide, has a letter written and carried by
-//! [`mail`] if the decision was to send one, tells the engine how that went, and has the outcome
-//! written ([`protocol::reply`]). All of it happens in the thread that read the line: nothing is
+//! ([`protocol::parse`]) and the outcome written ([`protocol::reply`]). In between, the [`service`]
+//! asks the [`engine`] to decide, has a letter written and carried by [`mail`] if the decision was
+//! to send one, and tells the engine how that went. All of it happens in the thread that read the line: nothing is
 //! handed over, nothing is locked. Only a message that somebody else carries leaves for another
 //! thread ([`mail::post`]) and comes back as an event.
 //!
@@ -39,6 +41,8 @@ pub mod cli;
 pub mod serve;
 
 pub mod protocol;
+
+pub mod service;
 
 pub mod address;
 pub mod clock;

@@ -1,24 +1,19 @@
 //! A line in, a reply line out: at once, or when the mail that it asked for has fared somehow.
 
 use std::collections::{HashMap, VecDeque};
-use std::rc::Rc;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use crate::address::mask;
-use crate::clock::{Clock, Moment, NoRandomness, Random};
-use crate::engine::policy::Policy;
-use crate::engine::{Engine, Failure, Guess, Issue, Letter, Refusal, Ticket};
+use crate::clock::Moment;
+use crate::engine::{Guess, Issue, Refusal};
 use crate::log::{Event, Level, Log};
-use crate::mail::compose::{Composer, Sender, Unwritten};
-use crate::mail::post::{Number, Outcome, Post};
-use crate::mail::{Carrier, DeliveryError, Receipt};
+use crate::mail::post::{Number, Post};
 use crate::protocol::parse::{Parsed, Terms, parse};
 use crate::protocol::reply::Reply;
 use crate::protocol::status::{Daemon, Tally};
 use crate::protocol::{Request, RequestId, Word};
-use crate::simulate::StoppedClock;
+use crate::service::{Fared, Mail, News, Service};
 
 use super::replies::REPLIES_MAX;
 
@@ -29,42 +24,19 @@ const HELD_MAX: usize = 16 << 20;
 /// What a line costs that waits, besides its text: its place in the queue and its allocation.
 const HELD_COST: usize = 96;
 
-/// Where commands are carried out: the engine, the mail, and what both are handed.
+/// Where commands are carried out.
 pub struct Desk {
-    engine: Engine,
-    composer: Composer,
-    outside: Outside,
+    service: Service,
     tally: Tally,
     log: Log,
-    /// Mails whose outcome has not come.
-    under_way: HashMap<Number, UnderWay>,
+    /// Who waits for the mails that are under way: ids, or nothing for an untagged command.
+    waiting: HashMap<Number, Option<Box<str>>>,
     /// Whether an untagged command waits for its mail; those behind it wait for its reply.
     is_busy: bool,
     /// Whether those that wait are not begun any more.
     is_closing: bool,
     held: VecDeque<Held>,
     held_bytes: usize,
-}
-
-/// What the desk is handed: time, chance, and a way to send mail.
-#[derive(Debug)]
-pub struct Outside {
-    /// Tells the time.
-    pub clock: Rc<dyn Clock>,
-    /// Gives bytes.
-    pub random: Box<dyn Random>,
-    /// Carries messages.
-    pub carrier: Carrier,
-    /// The clock once more, if `advance` may move it.
-    pub simulated: Option<StoppedClock>,
-}
-
-/// A mail whose outcome has not come, and who waits for it.
-#[derive(Debug)]
-struct UnderWay {
-    ticket: Ticket,
-    id: Option<Box<str>>,
-    masked_to: String,
 }
 
 /// An untagged line that waits for its turn, and its number.
@@ -76,29 +48,18 @@ struct Held {
 
 impl Desk {
     /// Opens a desk.
-    ///
-    /// # Errors
-    /// [`NoRandomness`] when there is none for a key.
-    pub fn new(
-        policy: Policy,
-        sender: Sender,
-        mut outside: Outside,
-        log: Log,
-    ) -> Result<Self, NoRandomness> {
-        let engine = Engine::new(policy, &mut *outside.random)?;
-        let composer = Composer::new(sender, &mut *outside.random)?;
-        Ok(Self {
-            engine,
-            composer,
-            outside,
+    #[must_use]
+    pub fn new(service: Service, log: Log) -> Self {
+        Self {
+            service,
             tally: Tally::default(),
             log,
-            under_way: HashMap::new(),
+            waiting: HashMap::new(),
             is_busy: false,
             is_closing: false,
             held: VecDeque::new(),
             held_bytes: 0,
-        })
+        }
     }
 
     /// Carries out one line and writes its reply, if it is not to wait; a line of blanks has none.
@@ -158,11 +119,8 @@ impl Desk {
 
     /// Writes the replies to mails whose outcome has come, and carries out what waited for them.
     pub fn collect(&mut self, out: &mut Vec<u8>) {
-        let now = self.outside.clock.now();
-        while let Some((number, outcome)) =
-            self.outside.carrier.post_mut().and_then(|post| post.take(now))
-        {
-            self.arrived(number, outcome, out);
+        while let Some((number, fared)) = self.service.arrived() {
+            self.arrived(number, Some(fared), out);
         }
     }
 
@@ -180,29 +138,19 @@ impl Desk {
         }
     }
 
-    /// Answers for the mails whose outcome has not come: those that no worker has begun with are
-    /// given back, and of the others nobody knows.
+    /// Answers for the mails whose outcome has not come: those that were not handed over are taken
+    /// back, and of the others nobody knows.
     pub fn give_up(&mut self, out: &mut Vec<u8>) {
-        let mut numbers: Vec<Number> = self.under_way.keys().copied().collect();
-        numbers.sort_unstable();
-        for number in numbers {
-            let post = self.outside.carrier.post_mut();
-            if !post.is_some_and(|post| post.withdraw(number)) {
-                let receipt = Receipt::uncertain("the end came before an answer");
-                self.arrived(number, Ok(receipt), out);
-            } else if let Some(UnderWay { ticket, id, .. }) = self.under_way.remove(&number) {
-                let failure = Failure { temporary: true, smtp: None };
-                let _ = self.engine.delivered(&ticket, Err(failure), self.outside.clock.now());
-                self.shut(id.as_deref().map(RequestId::from_kept), out);
-                self.is_busy &= id.is_some();
-            }
+        for number in self.service.under_way() {
+            let fared = self.service.give_up(number);
+            self.arrived(number, fared, out);
         }
     }
 
     /// Whether nothing waits for the outcome of a mail.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.under_way.is_empty() && self.held.is_empty()
+        self.service.is_idle() && self.held.is_empty()
     }
 
     /// Whether so many lines wait for their turn that no further input must be taken.
@@ -214,24 +162,26 @@ impl Desk {
     /// The threads that carry mail, if there are any.
     #[must_use]
     pub const fn post(&self) -> Option<&Post> {
-        self.outside.carrier.post()
+        self.service.post()
     }
 
     /// Forgets what is due, about `most` records of each kind. True if there may be more. In the
     /// simulated world nothing depends on when this is called: there `advance` tidies.
     pub fn tidy(&mut self, most: usize) -> bool {
-        self.outside.simulated.is_none() && self.engine.tidy(self.outside.clock.now(), most)
+        let now = self.service.now();
+        self.service.simulated().is_none() && self.service.engine.tidy(now, most)
     }
 
     /// Whether nothing is kept that time could change.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.engine.is_empty()
+        self.service.engine.is_empty()
     }
 
     /// Tells the operator.
     pub fn tell(&mut self, event: &Event<'_>) {
-        self.log.event(event, self.outside.clock.now(), self.outside.clock.wall());
+        let clock = self.service.clock();
+        self.log.event(event, clock.now(), clock.wall());
     }
 
     /// Tells the operator that everything was done.
@@ -243,33 +193,33 @@ impl Desk {
     /// The name of the transport.
     #[must_use]
     pub fn via(&self) -> &'static str {
-        self.outside.carrier.via()
+        self.service.via()
     }
 
     fn terms(&self) -> Terms {
-        Terms { ttl: self.engine.policy().ttl, simulated: self.outside.simulated.is_some() }
+        Terms {
+            ttl: self.service.engine.policy().ttl,
+            simulated: self.service.simulated().is_some(),
+        }
     }
 
     fn carry_out(&mut self, request: Request<'_>, id: Option<RequestId<'_>>, out: &mut Vec<u8>) {
-        let now = self.outside.clock.now();
+        let now = self.service.now();
+        let engine = &mut self.service.engine;
         let reply = Reply::to(id, out);
         match request {
             Request::Issue { to, ttl, client, extras } => {
                 let issue = Issue { to, ttl, client: client.as_deref(), extras };
-                let letter = self.engine.issue(issue, now, &mut *self.outside.random);
-                let sent =
-                    letter.map(|letter| send(&letter, &mut self.composer, &mut self.outside));
-                self.sent(sent, id, out);
+                let asked = self.service.issue(issue);
+                self.asked(asked, id, out);
             }
             Request::Resend { session } => {
-                let letter = self.engine.resend(&session, now);
-                let sent =
-                    letter.map(|letter| send(&letter, &mut self.composer, &mut self.outside));
-                self.sent(sent, id, out);
+                let asked = self.service.resend(&session);
+                self.asked(asked, id, out);
             }
             Request::Verify { session, code, purpose } => {
                 let guess = Guess { code: code.as_str(), purpose: purpose.as_deref() };
-                match self.engine.verify(&session, &guess, now) {
+                match engine.verify(&session, &guess, now) {
                     Ok(verified) => {
                         reply.verified(&session, &verified);
                         self.tally.verified += 1;
@@ -278,7 +228,7 @@ impl Desk {
                     Err(refusal) => self.refused(&refusal, reply),
                 }
             }
-            Request::Cancel { session } => match self.engine.cancel(&session, now) {
+            Request::Cancel { session } => match engine.cancel(&session, now) {
                 Ok(()) => {
                     reply.cancelled(&session);
                     self.tally.cancelled += 1;
@@ -286,48 +236,47 @@ impl Desk {
                 }
                 Err(refusal) => self.refused(&refusal, reply),
             },
-            Request::Status { session: Some(session) } => {
-                match self.engine.standing(&session, now) {
-                    Ok(standing) => reply.standing(&session, &standing),
-                    Err(refusal) => self.refused(&refusal, reply),
-                }
-            }
+            Request::Status { session: Some(session) } => match engine.standing(&session, now) {
+                Ok(standing) => reply.standing(&session, &standing),
+                Err(refusal) => self.refused(&refusal, reply),
+            },
             Request::Status { session: None } => self.daemon(now, reply),
             Request::Unlock { to } => {
-                self.engine.unlock(&to);
+                engine.unlock(&to);
                 reply.unlocked(to.as_str());
             }
             Request::Help { about } => reply.help(about),
             Request::Advance { seconds } => {
-                if let Some(world) = &self.outside.simulated {
+                if let Some(world) = self.service.simulated() {
                     world.advance(Duration::from_secs(seconds));
-                    self.engine.tidy(world.now(), usize::MAX);
+                    let now = self.service.now();
+                    self.service.engine.tidy(now, usize::MAX);
                 }
-                reply.advanced(Moment::START.until(self.outside.clock.now()));
+                reply.advanced(Moment::START.until(self.service.now()));
             }
         }
     }
 
-    /// A letter was sent, or is on its way, or was refused.
-    fn sent(&mut self, sent: Result<Sent, Refusal>, id: Option<RequestId<'_>>, out: &mut Vec<u8>) {
-        match sent {
+    /// A mail was asked for.
+    fn asked(&mut self, mail: Result<Mail, Refusal>, id: Option<RequestId<'_>>, out: &mut Vec<u8>) {
+        match mail {
             Err(refusal) => self.refused(&refusal, Reply::to(id, out)),
-            Ok(Sent::Done(done)) => self.done(done, Reply::to(id, out)),
-            Ok(Sent::UnderWay { number, ticket, masked_to }) => {
+            Ok(Mail::Fared(fared)) => self.fared(fared, Reply::to(id, out)),
+            Ok(Mail::UnderWay(number)) => {
                 self.is_busy |= id.is_none();
-                let id = id.map(|id| id.as_json().into());
-                self.under_way.insert(number, UnderWay { ticket, id, masked_to });
+                self.waiting.insert(number, id.map(|id| id.as_json().into()));
             }
         }
     }
 
-    fn arrived(&mut self, number: Number, outcome: Outcome, out: &mut Vec<u8>) {
-        let Some(UnderWay { ticket, id, masked_to }) = self.under_way.remove(&number) else {
-            return;
-        };
-        let outcome = outcome.map_err(Lost::Undelivered);
-        let reply = Reply::to(id.as_deref().map(RequestId::from_kept), out);
-        self.done(Done { ticket, masked_to, outcome }, reply);
+    /// A mail that somebody waits for has fared somehow, or was taken back.
+    fn arrived(&mut self, number: Number, fared: Option<Fared>, out: &mut Vec<u8>) {
+        let Some(id) = self.waiting.remove(&number) else { return };
+        let kept = id.as_deref().map(RequestId::from_kept);
+        match fared {
+            Some(fared) => self.fared(fared, Reply::to(kept, out)),
+            None => self.shut(kept, out),
+        }
         self.is_busy &= id.is_some();
     }
 
@@ -342,53 +291,40 @@ impl Desk {
         self.count(word);
     }
 
-    fn done(&mut self, Done { ticket, masked_to, outcome }: Done, reply: Reply<'_>) {
-        let now = self.outside.clock.now();
-        if let Ok(Receipt { doubt: Some(reason), .. }) = &outcome {
-            self.tell(&Event::MailUncertain { to: &masked_to, reason });
+    fn fared(&mut self, fared: Fared, reply: Reply<'_>) {
+        let to = fared.masked_to();
+        match fared.news() {
+            Some(News::Failed { temporary, reason }) => {
+                self.tell(&Event::MailFailed { to, temporary, reason });
+            }
+            Some(News::Uncertain { reason }) => self.tell(&Event::MailUncertain { to, reason }),
+            None => {}
         }
-        match outcome {
-            Ok(receipt) => match self.engine.delivered(&ticket, Ok(receipt.delivery), now) {
-                Ok(mailed) => {
-                    reply.mailed(&mailed, self.outside.carrier.via(), receipt.file.as_deref());
-                    let first = ticket.is_first();
-                    let count = if first { &mut self.tally.issued } else { &mut self.tally.resent };
-                    *count += 1;
-                    self.tell_ok();
-                }
-                Err(refusal) => self.refused(&refusal, reply),
-            },
-            Err(Lost::NoRandomness) => {
-                let failure = Failure { temporary: true, smtp: None };
-                let _ = self.engine.delivered(&ticket, Err(failure), now);
-                self.refused(&Refusal::Internal, reply);
+        let (via, is_first) = (self.service.via(), fared.is_first());
+        match self.service.settle(fared) {
+            Ok((mailed, file)) => {
+                reply.mailed(&mailed, via, file.as_deref());
+                *if is_first { &mut self.tally.issued } else { &mut self.tally.resent } += 1;
+                self.tell_ok();
             }
-            Err(Lost::Undelivered(DeliveryError { failure, reason })) => {
-                let _ = self.engine.delivered(&ticket, Err(failure), now);
-                self.tell(&Event::MailFailed {
-                    to: &masked_to,
-                    temporary: failure.temporary,
-                    reason: &reason,
-                });
-                self.refused(&Refusal::DeliveryFailed(failure), reply);
-            }
+            Err(refusal) => self.refused(&refusal, reply),
         }
     }
 
     fn daemon(&mut self, now: Moment, reply: Reply<'_>) {
-        let live = self.engine.live(now);
+        let live = self.service.engine.live(now);
         let queued = self.post().map_or(0, Post::queued);
         let in_flight = self.post().map_or(0, Post::under_way).saturating_sub(queued);
         reply.daemon(&Daemon {
-            simulated: self.outside.simulated.is_some(),
-            via: self.outside.carrier.via(),
+            simulated: self.service.simulated().is_some(),
+            via: self.service.via(),
             uptime: Moment::START.until(now),
             live,
             queued: queued as u64,
             in_flight: in_flight as u64,
             replies_max: REPLIES_MAX as u64,
             tally: &self.tally,
-            policy: self.engine.policy(),
+            policy: self.service.engine.policy(),
         });
     }
 
@@ -423,49 +359,6 @@ impl Desk {
 
 fn is_blank(line: &[u8]) -> bool {
     line.iter().all(|b| matches!(b, b' ' | b'\t'))
-}
-
-/// A letter that was handed to whoever carries it.
-enum Sent {
-    Done(Done),
-    UnderWay { number: Number, ticket: Ticket, masked_to: String },
-}
-
-/// How a letter fared.
-struct Done {
-    ticket: Ticket,
-    masked_to: String,
-    outcome: Result<Receipt, Lost>,
-}
-
-/// Why a letter certainly did not go out.
-enum Lost {
-    NoRandomness,
-    Undelivered(DeliveryError),
-}
-
-/// Writes a letter's message and hands it to whoever carries it.
-fn send(letter: &Letter<'_>, composer: &mut Composer, outside: &mut Outside) -> Sent {
-    let ticket = letter.ticket;
-    let done = |outcome| Sent::Done(Done { ticket, masked_to: mask(letter.to), outcome });
-    let message = match composer.compose(letter, &*outside.clock, &mut *outside.random) {
-        Ok(message) => message,
-        Err(Unwritten::NoRandomness) => return done(Err(Lost::NoRandomness)),
-        // The same values would fail again.
-        Err(Unwritten::Template(reason)) => {
-            return done(Err(Lost::Undelivered(DeliveryError::without_reply(false, reason))));
-        }
-    };
-    let outcome = match &mut outside.carrier {
-        Carrier::Here(transport) => transport.carry(&message),
-        Carrier::Away(post) => match post.send(message, outside.clock.now()) {
-            Ok(number) => {
-                return Sent::UnderWay { number, ticket, masked_to: mask(letter.to) };
-            }
-            Err(err) => Err(err),
-        },
-    };
-    done(outcome.map_err(Lost::Undelivered))
 }
 
 impl std::fmt::Debug for Desk {

@@ -8,7 +8,8 @@ use otpd::cli::flags::{Cli, Command as CliCommand};
 use otpd::log::{Format, Level, Log};
 use otpd::mail::Carrier;
 use otpd::mail::outbox::Outbox;
-use otpd::serve::desk::{Desk, Outside};
+use otpd::serve::desk::Desk;
+use otpd::service::{Outside, Service};
 use otpd::simulate::{Seeded, StoppedClock};
 use tempfile::TempDir;
 
@@ -45,7 +46,8 @@ impl World {
         let sender = flags.mail.sender().expect("a sender");
         let templates = flags.wording.templates(sender.product(), policy.digits);
         let sender = sender.with(templates.expect("templates"));
-        let desk = Desk::new(policy, sender, outside, log).expect("a desk");
+        let service = Service::new(policy, sender, outside).expect("a service");
+        let desk = Desk::new(service, log);
         Self { desk, outbox, lines: 0, _dir: dir }
     }
 
