@@ -1,5 +1,6 @@
 //! Flags and environment become a checked configuration, and a configuration a running command.
 
+pub mod asking;
 pub mod carrier;
 pub mod flags;
 pub mod preview;
@@ -27,18 +28,28 @@ use flags::{CheckFlags, Cli, Command, LogFlags, OUTBOX, PolicyFlags, Route, Serv
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// 0: everything was done.
-    Done = 0,
+    Done,
     /// 1: stdin or stdout broke.
-    Broken = 1,
+    Broken,
+    /// 1: the address was not verified.
+    Denied,
     /// 2: the flags or the configuration are wrong.
-    Usage = 2,
+    Usage,
     /// 3: mail can't be sent.
-    Unsent = 3,
+    Unsent,
+    /// 128 and the number of the signal that ended it, as a shell would say it.
+    Signalled(i32),
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::Broken | Exit::Denied => 1,
+            Exit::Usage => 2,
+            Exit::Unsent => 3,
+            Exit::Signalled(number) => u8::try_from(128 + number).unwrap_or(u8::MAX),
+        })
     }
 }
 
@@ -47,6 +58,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
     system::keep_panics_quiet();
     let result = match Cli::read(args) {
         Ok(Cli { command: Command::Serve(flags) }) => serve(&flags),
+        Ok(Cli { command: Command::Ask(flags) }) => asking::ask(&flags),
         Ok(Cli { command: Command::Check(flags) }) => check(&flags),
         Ok(Cli { command: Command::Policy { policy, json } }) => print_policy(&policy, json),
         Ok(Cli { command: Command::Preview(flags) }) => preview::preview(&flags),
@@ -70,8 +82,19 @@ fn tell_usage(err: &clap::Error) -> Exit {
 fn print_policy(flags: &PolicyFlags, json: bool) -> Result<Exit, String> {
     let policy = flags.policy()?;
     let text = if json { policy_line(&policy) } else { report::policy_text(&policy).into_bytes() };
-    let written = std::io::stdout().write_all(&text).and_then(|()| std::io::stdout().flush());
-    Ok(if written.is_ok() { Exit::Done } else { Exit::Broken })
+    Ok(print(&text))
+}
+
+/// Prints what was asked for.
+fn print(bytes: &[u8]) -> Exit {
+    let mut stdout = std::io::stdout();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Ok(()) => Exit::Done,
+        Err(err) => {
+            crate::log::to_stderr(&format!("otpd: can't write to stdout: {err}\n"));
+            Exit::Broken
+        }
+    }
 }
 
 fn serve(flags: &ServeFlags) -> Result<Exit, String> {
@@ -109,7 +132,7 @@ fn check(flags: &CheckFlags) -> Result<Exit, String> {
     let mut is_told = true;
     let mut tell = |step: &str, done: Result<&str, &str>| {
         let line = report::step(step, done);
-        is_told &= std::io::stdout().write_all(line.as_bytes()).is_ok();
+        is_told = is_told && print(line.as_bytes()) == Exit::Done;
     };
     let is_free = carrier::check(&flags.mail, SystemClock::start(), &mut tell)?;
     Ok(match (is_told, is_free) {

@@ -40,6 +40,8 @@
 pub mod cli;
 pub mod serve;
 
+pub mod ask;
+
 pub mod protocol;
 
 pub mod service;

@@ -67,6 +67,12 @@ impl Leave {
         self.set(Self::WITHDRAWN)
     }
 
+    /// Whether it was withdrawn.
+    #[must_use]
+    pub fn is_withdrawn(&self) -> bool {
+        self.0.load(Ordering::SeqCst) == Self::WITHDRAWN
+    }
+
     fn set(&self, to: u8) -> bool {
         let was = self.0.compare_exchange(0, to, Ordering::SeqCst, Ordering::SeqCst);
         was.map_or_else(|was| was == to, |_| true)

@@ -73,11 +73,7 @@ pub fn check(
         Route::Smtp(url) => {
             let mut smtp = smtp(url, flags, clock)?;
             tell("relay", Ok(&smtp.relay().to_string()));
-            let checked = smtp.check(&mut |step, about| tell(&step.to_string(), Ok(about)));
-            if let Err(fault) = checked {
-                tell(&fault.step.to_string(), Err(&fault.cause.to_string()));
-                return Ok(false);
-            }
+            return Ok(smtp.check(tell));
         }
     }
     Ok(true)

@@ -12,6 +12,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use super::asking::AskFlags;
 use super::preview::PreviewFlags;
 use super::wording::WordingFlags;
 use crate::engine::policy::{self, Policy};
@@ -91,6 +92,11 @@ fn refuse_secrets(command: &clap::ArgMatches) -> clap::error::Result<()> {
 pub enum Command {
     /// Read commands on standard input, one JSON object a line, and answer each with one line
     Serve(ServeFlags),
+    /// Mail a code to ADDRESS, have it typed here, and tell by the exit status whether it was right
+    ///
+    /// 0: verified. 1: not verified (wrong codes used up, expired, locked, too many mails, end of
+    /// input). 2: wrong usage, a bad address included. 3: the mail could not be sent. 130: Ctrl-C.
+    Ask(Box<AskFlags>),
     /// Try the way that mail would go, without sending any, and print each step
     ///
     /// Connects to the mail server, says hello, starts TLS, logs in and says good-bye. Exit status 0

@@ -1,13 +1,13 @@
 //! `otpd preview`: a message with a code that is none, to be looked at before anybody gets one.
 
 use std::fs;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 
 use clap::Args;
 
-use super::Exit;
 use super::flags::{MailFlags, PolicyFlags};
 use super::wording::WordingFlags;
+use super::{Exit, print};
 use crate::address::Address;
 use crate::clock::NoRandomness;
 use crate::engine::{Extras, Var};
@@ -73,24 +73,17 @@ pub fn preview(flags: &PreviewFlags) -> Result<Exit, String> {
         Unwritten::NoRandomness => no_randomness(),
         Unwritten::Template(why) => why,
     })?;
-    let Some(file) = &flags.html else { return Ok(print(&message.bytes)) };
+    let Some(file) = &flags.html else { return Ok(print_message(&message.bytes)) };
     fs::write(file, page).map_err(|err| format!("`--html {file}`: {err}"))?;
     Ok(print(format!("{file}\n").as_bytes()))
 }
 
 /// As it would be sent, so that a mail program opens what was redirected to a file; a terminal gets
 /// the line ends that it wants.
-fn print(bytes: &[u8]) -> Exit {
-    let mut stdout = io::stdout();
-    let written = if stdout.is_terminal() {
-        let bytes: Vec<u8> = bytes.iter().copied().filter(|b| *b != b'\r').collect();
-        stdout.write_all(&bytes)
-    } else {
-        stdout.write_all(bytes)
-    };
-    match written.and_then(|()| stdout.flush()) {
-        Ok(()) => Exit::Done,
-        Err(_) => Exit::Broken,
+fn print_message(bytes: &[u8]) -> Exit {
+    match io::stdout().is_terminal() {
+        true => print(&bytes.iter().copied().filter(|b| *b != b'\r').collect::<Vec<u8>>()),
+        false => print(bytes),
     }
 }
 

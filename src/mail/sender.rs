@@ -24,7 +24,7 @@ impl Sender {
     /// bytes, with control characters or the beginning of an encoded word.
     pub fn new(from: &Address, product: &str) -> Result<Self, String> {
         let is_neat = product.split(' ').all(|word| !word.is_empty());
-        let fits = product.len() <= PRODUCT_MAX && !product.chars().any(char::is_control);
+        let fits = product.len() <= PRODUCT_MAX && !product.chars().any(is_unseen);
         if !is_neat || !fits || product.contains("=?") {
             return Err(format!(
                 "the product's name must be 1 to {PRODUCT_MAX} bytes, without control characters, \
@@ -52,6 +52,14 @@ impl Sender {
     }
 }
 
+/// Characters that steer a line instead of standing in it: control characters, separators, and
+/// marks that turn the direction of text.
+pub fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{61c}' | '\u{200e}' | '\u{200f}')
+        || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,9 +68,19 @@ mod tests {
     fn names_that_would_break_a_header_are_refused() {
         let from = Address::parse("a@x.org").expect("an address");
         let long = "x".repeat(PRODUCT_MAX + 1);
-        for name in
-            ["", " ", " a", "a ", "a  b", "a\r\nBcc: b@x.org", "a\0", "=?utf-8?q?a?=", &long]
-        {
+        for name in [
+            "",
+            " ",
+            " a",
+            "a ",
+            "a  b",
+            "a\r\nBcc: b@x.org",
+            "a\0",
+            "a\u{2028}b",
+            "a\u{202e}b",
+            "=?utf-8?q?a?=",
+            &long,
+        ] {
             assert!(Sender::new(&from, name).is_err(), "{name:?}");
         }
     }

@@ -20,6 +20,9 @@ use crate::clock::{Clock, Moment};
 /// `EX_TEMPFAIL`: trying later may help.
 const TEMPFAIL: i32 = 75;
 
+/// How often a program that takes its time to read is given up, if this process ends meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_millis(30);
+
 /// How long a program that was killed is waited for.
 const REAP: Duration = Duration::from_secs(1);
 
@@ -57,20 +60,16 @@ impl<C: Clock> Sendmail<C> {
             }
         };
         let mut stdin = child.stdin.take();
-        if !message.leave.take() {
-            self.end(child, &pidfd);
-            return Err(DeliveryError::without_reply(true, "the end came before the message"));
-        }
         let handed_over = self.hand_over(stdin.as_mut(), message, deadline);
         let stopped_reading =
             matches!(&handed_over, Err(err) if err.kind() == io::ErrorKind::BrokenPipe);
-        if !matches!(handed_over, Ok(true)) && !stopped_reading {
+        // The end of its input makes the message whole, so leave for it is taken before that.
+        let is_whole = matches!(handed_over, Ok(true)) && message.leave.take();
+        if !is_whole && !stopped_reading {
             // The program must not see the end of a message that is cut: it is ended first.
             self.end(child, &pidfd);
-            return Err(DeliveryError::without_reply(
-                true,
-                "sendmail did not take the message in time",
-            ));
+            let reason = "sendmail did not take the message in time";
+            return Err(DeliveryError::without_reply(true, reason));
         }
         drop(stdin);
         match self.wait(&mut child, &pidfd, deadline) {
@@ -102,8 +101,8 @@ impl<C: Clock> Sendmail<C> {
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
     }
 
-    /// Writes the message and ends the input. False if the deadline came first; an error if the
-    /// program stopped reading, whose exit status then says why.
+    /// Writes the message. False if the deadline or the end of this process came first; an error if
+    /// the program stopped reading, whose exit status then says why.
     fn hand_over(
         &self,
         stdin: Option<&mut ChildStdin>,
@@ -119,9 +118,12 @@ impl<C: Clock> Sendmail<C> {
                 Ok(count) => rest = &rest[count..],
                 Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
                 Err(err) if err.kind() == io::ErrorKind::WouldBlock => {
-                    if !ready(&mut [PollFd::new(&*stdin, PollFlags::OUT)], &self.clock, deadline)? {
+                    let now = self.clock.now();
+                    if now >= deadline || message.leave.is_withdrawn() {
                         return Ok(false);
                     }
+                    let soon = deadline.min(now + LOOK_AGAIN);
+                    ready(&mut [PollFd::new(&*stdin, PollFlags::OUT)], &self.clock, soon)?;
                 }
                 Err(err) => return Err(err),
             }

@@ -31,6 +31,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use data_encoding::BASE64_NOPAD;
+use zeroize::Zeroizing;
+
 use super::{DeliveryError, Message, Receipt, Transport};
 use crate::clock::{Clock, Moment};
 use conversation::Conversation;
@@ -38,7 +41,7 @@ use fault::{Cause, Fault, Step};
 use gate::Gate;
 use relay::{Relay, Security};
 use stream::{Identity, Resolver, Stream, connect};
-use words::told;
+use words::{shown, told};
 
 /// How long a message waits before it is tried again after a temporary no, usually.
 pub const PAUSE: Duration = Duration::from_secs(1);
@@ -58,6 +61,18 @@ pub struct Terms {
     pub timeout: Duration,
     /// How long it waits before it is tried again after a temporary no.
     pub pause: Duration,
+}
+
+impl Terms {
+    /// The password, and what it looks like when it is sent.
+    fn secrets(&self) -> Vec<Zeroizing<String>> {
+        let (Some(user), Some(password)) = (&self.relay.user, &self.relay.password) else {
+            return Vec::new();
+        };
+        let plain = Zeroizing::new(format!("\0{user}\0{}", password.as_str()));
+        let coded = |text: &str| Zeroizing::new(BASE64_NOPAD.encode(text.as_bytes()));
+        vec![password.clone(), coded(password), coded(&plain)]
+    }
 }
 
 /// A way to a relay. Clones share their kept connections.
@@ -109,25 +124,28 @@ impl<C: Clock + Clone> Smtp<C> {
         &self.shared.terms.relay
     }
 
-    /// Goes through everything that comes before a message, and says good-bye. Each step that was
-    /// done is told, with what is worth knowing of it.
-    ///
-    /// # Errors
-    /// [`Fault`]: the step that was not.
-    pub fn check(&mut self, tell: &mut dyn FnMut(Step, &str)) -> Result<(), Fault> {
+    /// Goes through everything that comes before a message, and says good-bye. Each step is told,
+    /// done with what is worth knowing of it, or not, and why: then it was the last. True if all
+    /// were done.
+    pub fn check(&mut self, tell: &mut dyn FnMut(&str, Result<&str, &str>)) -> bool {
         let deadline = self.clock.now() + self.shared.terms.timeout;
-        let password = self.shared.terms.relay.password.clone();
-        let is_secret = |about: &str| password.as_ref().is_some_and(|it| about.contains(&**it));
-        let mut tell = |step, about: &str| match is_secret(about) {
-            true => tell(step, "(withheld)"),
-            false => tell(step, about),
-        };
-        self.open(deadline, &mut tell).map(Conversation::quit).map_err(|mut fault| {
-            if let (Cause::Refused(reply), Some(password)) = (&mut fault.cause, &password) {
-                reply.withhold(password);
+        let shared = Arc::clone(&self.shared);
+        let secrets = shared.terms.secrets();
+        let secrets: Vec<&str> = secrets.iter().map(|it| it.as_str()).collect();
+        let opened = self.open(deadline, &mut |step, about| {
+            tell(&step.to_string(), Ok(&shown(about, &secrets)));
+        });
+        match opened {
+            Ok(talk) => {
+                talk.quit();
+                true
             }
-            fault
-        })
+            Err(fault) => {
+                let why = shown(&fault.cause.to_string(), &secrets);
+                tell(&fault.step.to_string(), Err(&why));
+                false
+            }
+        }
     }
 
     fn deliver(&mut self, message: &Message, deadline: Moment) -> Result<(), Fault> {
@@ -250,10 +268,10 @@ impl<C: Clock + Clone> Smtp<C> {
         let Cause::Refused(reply) = &fault.cause else { return fault.to_string() };
         let local = message.to.split('@').next().unwrap_or_default();
         let mailbox = local.split('+').next().unwrap_or_default();
-        let Relay { user, password, .. } = &self.shared.terms.relay;
-        let user = user.as_deref().unwrap_or_default();
-        let password = password.as_ref().map_or("", |password| password.as_str());
-        let secrets = [&*message.to, local, mailbox, user, password];
+        let logins = self.shared.terms.secrets();
+        let user = self.shared.terms.relay.user.as_deref().unwrap_or_default();
+        let mut secrets = vec![&*message.to, local, mailbox, user];
+        secrets.extend(logins.iter().map(|it| it.as_str()));
         format!("{}: {}", fault.step, told(&reply.words(), &secrets))
     }
 }

@@ -1,5 +1,6 @@
 //! otpd from outside: dialogues, rules against a model, the process, the papers.
 
+mod ask;
 mod cases;
 mod check;
 mod harness;
@@ -12,4 +13,5 @@ mod smtp;
 mod talk;
 mod templates;
 mod transcripts;
+mod tty;
 mod walls;

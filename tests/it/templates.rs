@@ -59,7 +59,12 @@ fn what_is_wrong_with_a_template_is_told_with_its_file_and_line() {
         ("body.txt", "{% include \"x\" %}{{ code }}", "1: unknown statement include"),
         ("body.txt", "Hello\nyou\n", "2: there is no {{ code }}"),
         ("body.html", "<p>\n{# code #}</p>\n\n", "3: there is no {{ code }}"),
-        ("body.txt", "{{ code[:3] }}\n", "1: there is no {{ code }}"),
+        ("body.txt", "{{ code[:3] }}\n", "1: value of type plain object cannot be sliced"),
+        (
+            "body.html",
+            "{{ code }} {% for x in code %}{% endfor %}",
+            "1: plain object is not iterable",
+        ),
         (
             "body.txt",
             "a\n{% if purpose %}\n{{ code }}\n{% endif %}\n",

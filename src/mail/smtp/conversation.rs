@@ -6,7 +6,7 @@
 use data_encoding::BASE64;
 use zeroize::Zeroizing;
 
-use super::fault::{Cause, Fault, Step};
+use super::fault::{Fault, Step};
 use super::reply::{Reply, ReplyReader};
 use crate::mail::Message;
 
@@ -105,25 +105,13 @@ impl<W: Wire> Conversation<W> {
         self.wire.start_tls()
     }
 
-    /// Logs in.
+    /// Logs in. What is refused may repeat the password.
     ///
     /// # Errors
-    /// [`Fault`], in which the password is not repeated, even if the server does.
+    /// [`Fault`].
     pub fn log_in(&mut self, user: &str, password: &str) -> Result<Reply, Fault> {
-        let plain = Zeroizing::new(format!("\0{user}\0{password}"));
-        self.offer_secrets(user, password, &plain).map_err(|mut fault| {
-            if let Cause::Refused(reply) = &mut fault.cause {
-                let coded = |secret: &str| Zeroizing::new(BASE64.encode(secret.as_bytes()));
-                for secret in [password, &coded(password), &coded(&plain)] {
-                    reply.withhold(secret);
-                }
-            }
-            fault
-        })
-    }
-
-    fn offer_secrets(&mut self, user: &str, password: &str, plain: &str) -> Result<Reply, Fault> {
         if self.offers.auth_plain {
+            let plain = Zeroizing::new(format!("\0{user}\0{password}"));
             self.say(&line(b"AUTH PLAIN ", plain.as_bytes()), Step::LogIn)?;
         } else if self.offers.auth_login {
             self.say(b"AUTH LOGIN\r\n", Step::LogIn)?;

@@ -6,22 +6,21 @@ const LEFT_OUT: &str = "…";
 /// Names and passwords that are shorter are only left out where they stand alone; inside of words
 /// they are everywhere.
 const INSIDE_MIN: usize = 4;
+/// Words of this length may have been cut, in the middle of a secret.
+const CUT_AT: usize = 190;
 
 /// The words of a reply, without its secrets and without any word that could hold one: with a digit,
 /// an `@`, an encoding. Left are its number, its enhanced status code (RFC 3463), plain words, and
 /// names of pages and machines.
 #[must_use]
 pub fn told(words: &str, secrets: &[&str]) -> String {
-    let mut words = words.to_owned();
-    for secret in secrets.iter().filter(|secret| secret.len() >= INSIDE_MIN) {
-        words = words.replace(secret, "@");
-    }
+    let is_secret = |word: &str| secrets.iter().any(|it| is_alone(word, it) || repeats(word, it));
     let mut told: Vec<&str> = Vec::new();
     for (place, word) in words.split_ascii_whitespace().enumerate() {
         let may_be_told = match place {
             0 => true,
             1 if is_status(word) => true,
-            _ => is_plain(word) && !secrets.iter().any(|secret| names(word, secret)),
+            _ => is_plain(word) && !is_secret(word),
         };
         match may_be_told {
             true => told.push(word),
@@ -29,7 +28,18 @@ pub fn told(words: &str, secrets: &[&str]) -> String {
             false => {}
         }
     }
-    told.join(" ")
+    // A secret may be spelled over several words.
+    let rest = told.join(" ");
+    let is_cut = words.len() >= CUT_AT;
+    match secrets.iter().any(|it| repeats(&rest, it) || is_cut && ends_within(&rest, it)) {
+        false => rest,
+        true => {
+            let kept = told.iter().take(2).enumerate();
+            let kept = kept.filter(|(place, word)| *place == 0 || is_status(word));
+            let kept: Vec<&str> = kept.map(|(_, word)| *word).chain([LEFT_OUT]).collect();
+            kept.join(" ")
+        }
+    }
 }
 
 /// `5.7.1`, `4.4.2`, `5.7.509`.
@@ -51,18 +61,48 @@ fn is_plain(word: &str) -> bool {
     word.chars().all(is_part) && word.split(|c: char| !c.is_ascii_alphabetic()).all(is_natural)
 }
 
-/// Whether a word is a secret, or has one in it, whatever the case of its letters.
-fn names(word: &str, secret: &str) -> bool {
-    let (word, secret) = (word.to_ascii_lowercase(), secret.to_ascii_lowercase());
-    let bare = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
-    !secret.is_empty() && (bare == secret || secret.len() >= INSIDE_MIN && word.contains(&secret))
+/// The words of a reply for whoever configures otpd: all of them, unless they repeat a secret.
+#[must_use]
+pub fn shown(words: &str, secrets: &[&str]) -> String {
+    let is_cut = words.len() >= CUT_AT;
+    match secrets.iter().any(|it| repeats(words, it) || is_cut && ends_within(words, it)) {
+        false => words.to_owned(),
+        true => format!("{} (withheld)", words.split(' ').next().unwrap_or_default()),
+    }
+}
+
+/// Whether a word is a secret.
+fn is_alone(word: &str, secret: &str) -> bool {
+    let bare = squashed(word);
+    !bare.is_empty() && bare == squashed(secret)
+}
+
+/// Whether a secret stands in the words, however it is spelled: in other case, over several lines,
+/// with blanks in between.
+fn repeats(words: &str, secret: &str) -> bool {
+    let secret = squashed(secret);
+    secret.len() >= INSIDE_MIN && squashed(words).contains(&secret)
+}
+
+/// Whether the words end in the middle of a secret.
+fn ends_within(words: &str, secret: &str) -> bool {
+    let (all, secret) = (squashed(words), squashed(secret));
+    let ends = |size: usize| secret.get(..size).is_some_and(|start| all.ends_with(start));
+    (INSIDE_MIN..secret.len()).any(ends)
+}
+
+/// Letters and digits, in small letters; all of it if there are none, as in some passwords.
+fn squashed(text: &str) -> String {
+    let letters = text.chars().filter(char::is_ascii_alphanumeric);
+    let letters: String = letters.map(|c| c.to_ascii_lowercase()).collect();
+    if letters.is_empty() { text.to_owned() } else { letters }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const SECRETS: [&str; 3] = ["ann.longname", "user@relay.example", "pass word"];
+    const SECRETS: [&str; 4] = ["ann.longname", "user@relay.example", "sesame street", "x"];
 
     #[test]
     fn reasons_are_told() {
@@ -86,19 +126,40 @@ mod tests {
             ("550 ann.longname\\@example.org", "550 …"),
             ("550 ann.longname=40example.org", "550 …"),
             ("550 account ANN.LONGNAME unknown", "550 account … unknown"),
-            ("550 account 'ann.longname' unknown", "550 account … unknown"),
+            ("550 to reach, Ann. Longname, does not exist", "550 …"),
+            ("550 A n n . L o n g n a m e no", "550 …"),
+            ("550 5.1.1 A n n . L o n g n a m e no", "550 5.1.1 …"),
+            ("550 unknown x y", "550 unknown … y"),
             ("550 m??nchen.example", "550 …"),
             ("554 code 048213", "554 code …"),
             ("554 code 048 213 or 048-213 or 0 4 8 2 1 3", "554 code … or … or …"),
             ("554 5.048.213", "554 …"),
             ("554 5.7.1 5.7.1", "554 5.7.1 …"),
             ("554 MDQ4MjEz bWl4 mixedCase", "554 …"),
-            ("550 login pass word wrong", "550 login … wrong"),
-            ("550 xpass wordx", "550 …"),
+            ("550 login sesame street wrong", "550 …"),
+            ("550 is it SESAME-STREET", "550 is it …"),
+            ("550 xsesame streetx", "550 …"),
             ("550 for user@relay.example", "550 for …"),
         ] {
             assert_eq!(told(words, &SECRETS), expected);
         }
-        assert_eq!(told("550 a is not at a", &["a"]), "550 … is not at …");
+        let cut = format!("550 {} passwo", "y ".repeat(95));
+        assert_eq!(told(&cut, &["password"]), "550 …");
+        assert_eq!(told("550 !?&! is wrong", &["!?&!"]), "550 … is wrong");
+    }
+
+    #[test]
+    fn whoever_configures_is_shown_all_but_the_password() {
+        let secrets = ["correct horse", "Y29ycmVjdCBob3JzZQ=="];
+        let words = "220 mx1.example.org ESMTP 4f3a";
+        assert_eq!(shown(words, &secrets), words);
+        for words in
+            ["535 Correct-Horse is wrong", "535 correct no horse", "235 Y29ycmVjdCBob3JzZQ=="]
+        {
+            let is_told = words.contains(" no ");
+            let expected =
+                if is_told { words.to_owned() } else { format!("{} (withheld)", &words[..3]) };
+            assert_eq!(shown(words, &secrets), expected);
+        }
     }
 }

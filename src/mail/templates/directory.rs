@@ -86,7 +86,9 @@ fn read_file(path: &Path) -> Result<String, String> {
     let text = std::str::from_utf8(&bytes)
         .map_err(|err| format!(":{}: it is not UTF-8", line_at(err.valid_up_to())))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n");
-    match text.find(|c: char| c.is_control() && !matches!(c, '\n' | '\t')) {
+    // What some readers take for the end of a line is none here.
+    let is_odd = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    match text.find(|c: char| is_odd(c) && !matches!(c, '\n' | '\t')) {
         None => Ok(text),
         Some(at) => {
             let line = 1 + text[..at].matches('\n').count();

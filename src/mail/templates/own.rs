@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Object;
+use minijinja::value::{Object, ObjectRepr};
 use minijinja::{Environment, Error, UndefinedBehavior, Value};
 
 use super::directory::FILES;
@@ -152,12 +152,27 @@ pub fn context(values: &Values<'_>, other: &str) -> Value {
     let given = values.vars.iter().map(|(name, value)| ((*name).to_owned(), value.to_string()));
     let vars = Vars { given: given.collect(), other: other.to_owned() };
     Value::from_pairs([
-        ("code", Value::from(values.code)),
+        ("code", Value::from_object(Code(values.code.to_owned()))),
         ("product", Value::from(values.product)),
         ("purpose", Value::from(values.purpose.unwrap_or_default())),
         ("minutes", Value::from(values.life.count)),
         ("vars", Value::from_object(vars)),
     ])
+}
+
+/// The code, or what stands in for it: it can be written, and nothing else, since a part of what
+/// stands in for it would be a part of nothing.
+#[derive(Debug)]
+struct Code(String);
+
+impl Object for Code {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+
+    fn render(self: &Arc<Self>, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 #[derive(Debug)]

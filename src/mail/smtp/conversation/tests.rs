@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::*;
+use crate::mail::smtp::fault::Cause;
 
 /// The end of a script, and of the connection.
 const CLOSED: &str = "";
@@ -256,17 +257,8 @@ fn log_ins_are_those_that_the_server_offers() {
 }
 
 #[test]
-fn refused_log_ins_do_not_repeat_the_password() {
-    for (words, told) in [
-        ("535 5.7.8 wrong\r\n", "log in: 535 5.7.8 wrong"),
-        ("535 `secret` is wrong\r\n", "log in: 535 (withheld)"),
-        ("535-no\r\n535 AGFubgBzZWNyZXQ=\r\n", "log in: 535 no (withheld)"),
-        ("535 c2VjcmV0\r\n", "log in: 535 (withheld)"),
-        ("535 is it secr\r\n", "log in: 535 (withheld)"),
-    ] {
-        let (outcome, why, _) = log_in("AUTH PLAIN", &[words]);
-        assert_eq!((outcome.as_str(), why.as_str()), ("permanent 535", told));
-    }
+fn log_ins_are_refused_by_whatever_is_not_235() {
+    assert_eq!(log_in("AUTH PLAIN", &["535 5.7.8 wrong\r\n"]).0, "permanent 535");
     for (offer, pieces) in [
         ("AUTH PLAIN", &["334 more\r\n"][..]),
         ("AUTH LOGIN", &["334 u\r\n", "334 p\r\n", "334 more\r\n"]),
