@@ -14,7 +14,7 @@
 # Every field of the reply is in the associative array OTPD, texts unquoted, objects as they came; the whole
 # line is in OTPD_REPLY. More fields are NAME=TEXT or NAME:=JSON, as in `ttl_s:=60 vars:='{"name":"Ann"}'`.
 #
-# OTPD_TIMEOUT  seconds that an answer is waited for; 65 is more than a mail may take by otpd's own
+# OTPD_TIMEOUT  whole seconds that an answer is waited for; 65 is more than a mail may take by otpd's own
 # OTPD_RESTART  if not empty, the next command after a death starts a new otpd, which knows no old session;
 #               what died with the old one is never asked for again by itself, since that could double a mail
 # OTPD_BIN      the program
@@ -22,15 +22,11 @@
 # Call all of these in the shell that started otpd, and not in $(…), a pipe or `&`: two readers of one pipe
 # would take each other's answers. It works under `set -euo pipefail` and sets no trap and no option.
 
-otpd_start() { # FLAG…: starts otpd; it ends with this shell
+otpd_start() { # FLAG…: starts otpd, instead of one that runs already; it ends with this shell
+    if [[ ${OTPD_CHILD-} && ${OTPD_OWNER-} == "$BASHPID" ]]; then otpd_stop 6; fi
     declare -gA OTPD=() OTPD_ASKED=() OTPD_ANSWERS=() # the last reply; id → bytes; id → line
-    OTPD_FLAGS=("$@") OTPD_OWNER=$BASHPID OTPD_LAST=0 OTPD_UNREAD=0 OTPD_REST='' OTPD_REPLY=''
-    coproc OTPD_PROCESS { exec "${OTPD_BIN:-otpd}" serve "${OTPD_FLAGS[@]}"; }
-    OTPD_CHILD=${OTPD_PROCESS_PID-} OTPD_END='ended at once'
-    # Copies, since bash closes its own when otpd ends, and what could still be read is lost.
-    local from=${OTPD_PROCESS[0]-} to=${OTPD_PROCESS[1]-}
-    if [[ ! $from || ! $to || ! $OTPD_CHILD ]]; then OTPD_CHILD=''; return; fi
-    eval "exec {OTPD_FROM}<&$from- {OTPD_TO}>&$to-"
+    OTPD_FLAGS=("$@") OTPD_OWNER=$BASHPID OTPD_LAST=0 OTPD_REPLY=''
+    otpd_spawn
 }
 
 otpd_issue() { otpd_ask issue "to=$1" "${@:2}"; }                   # ADDRESS [FIELD…]
@@ -49,7 +45,7 @@ otpd_send() { # COMMAND [FIELD…]: only asks; wait for the answer with `otpd_wa
     local LC_ALL=C line field name
     otpd_mine || return
     if [[ $OTPD_CHILD ]] && ! kill -0 "$OTPD_CHILD" 2>/dev/null; then otpd_bury; fi
-    if [[ ! $OTPD_CHILD && ${OTPD_RESTART-} ]]; then otpd_start "${OTPD_FLAGS[@]}"; fi
+    if [[ ! $OTPD_CHILD && ${OTPD_RESTART-} ]]; then otpd_spawn; fi
     if [[ ! $OTPD_CHILD ]]; then otpd_fail 3 gone "otpd $OTPD_END"; return; fi
     line="{\"id\":$((OTPD_LAST + 1)),\"cmd\":\"$1\""
     for field in "${@:2}"; do
@@ -102,6 +98,15 @@ otpd_stop() { # [SECONDS]: lets otpd finish, then sends SIGTERM, then SIGKILL, s
 }
 
 # What follows is for the functions above.
+
+otpd_spawn() {
+    coproc OTPD_PROCESS { exec "${OTPD_BIN:-otpd}" serve "${OTPD_FLAGS[@]}"; }
+    OTPD_CHILD=${OTPD_PROCESS_PID-} OTPD_END='ended at once' OTPD_UNREAD=0 OTPD_REST=''
+    # Copies, since bash closes its own when otpd ends, and what could still be read is lost.
+    local from=${OTPD_PROCESS[0]-} to=${OTPD_PROCESS[1]-}
+    if [[ ! $from || ! $to || ! $OTPD_CHILD ]]; then OTPD_CHILD=''; return; fi
+    eval "exec {OTPD_FROM}<&$from- {OTPD_TO}>&$to-"
+}
 
 otpd_mine() {
     [[ ${OTPD_OWNER-} == "$BASHPID" ]] || otpd_fail 3 gone 'otpd is not running in this shell itself'

@@ -96,7 +96,9 @@ soon gives 3 otpd_status
 is "$(tail -n 1 "$dir/told")" 'otpd: otpd was ended by signal 9' # bash may have told it too
 soon gives 3 otpd_status
 OTPD_RESTART=yes
+last=$OTPD_LAST
 otpd_status
+is "${OTPD[id]}" $((last + 1)) # Answers of the new one are never taken for those of the old one.
 OTPD_RESTART=''
 gives 1 otpd_verify "$session" "$code"
 is "${OTPD[error]}" no_session
@@ -146,7 +148,10 @@ OTPD_BIN=/nowhere/otpd
 otpd_start 2>/dev/null
 gives 3 otpd_status
 OTPD_BIN=$fake
+otpd_start strays
+strays=$OTPD_CHILD
 otpd_start stubborn
+gives 1 kill -0 "$strays"
 otpd_ask x
 otpd_stop 0.1
 is "$OTPD_END" 'was ended by signal 9'

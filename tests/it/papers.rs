@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use otpd::cli::flags::Cli;
 use otpd::protocol::help::{COMMANDS, ERRORS};
 
-use crate::harness::{Binary, code_in, mails};
+use crate::harness::Binary;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
