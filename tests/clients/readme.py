@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 root = Path(__file__).resolve().parents[2]
+sys.dont_write_bytecode = True  # nothing is left beside the sources
 sys.path.insert(0, str(root / "scripts" / "clients"))
 [example] = re.findall(r"```python\n(.*?)\n```", (root / "README.md").read_text(encoding="utf-8"), re.S)
 
