@@ -101,11 +101,11 @@ otpd_stop() { # [SECONDS]: lets otpd finish, then sends SIGTERM, then SIGKILL, s
 
 otpd_spawn() {
     coproc OTPD_PROCESS { exec "${OTPD_BIN:-otpd}" serve "${OTPD_FLAGS[@]}"; }
-    OTPD_CHILD=${OTPD_PROCESS_PID-} OTPD_END='ended at once' OTPD_UNREAD=0 OTPD_REST=''
-    # Copies, since bash closes its own when otpd ends, and what could still be read is lost.
+    OTPD_CHILD=$! OTPD_END='' OTPD_UNREAD=0 OTPD_REST=''
+    # Taken from bash, which would close them when otpd ends, with what could still be read.
     local from=${OTPD_PROCESS[0]-} to=${OTPD_PROCESS[1]-}
-    if [[ ! $from || ! $to || ! $OTPD_CHILD ]]; then OTPD_CHILD=''; return; fi
-    eval "exec {OTPD_FROM}<&$from- {OTPD_TO}>&$to-"
+    { [[ $from && $to ]] && eval "exec {OTPD_FROM}<&$from- {OTPD_TO}>&$to-" 2>/dev/null; } ||
+        exec {OTPD_FROM}</dev/null {OTPD_TO}>/dev/null # It has ended already; the next command tells how.
 }
 
 otpd_mine() {
