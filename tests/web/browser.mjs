@@ -1,0 +1,124 @@
+// A Chromium in front of a `scripts/web`: what it asked for and complained about is held against it,
+// and each state is looked at, by axe-core and, as pictures under target/web-shots, by whoever wants to.
+
+import assert from "node:assert/strict";
+import { mkdirSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import path from "node:path";
+
+import { start, target } from "./harness.mjs";
+
+const require = createRequire(path.join(target, "web-tests/"));
+const { chromium } = require("playwright-core");
+const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
+
+const shots = path.join(target, "web-shots");
+mkdirSync(shots, { recursive: true });
+
+const SIZES = { phone: { width: 390, height: 800 }, desk: { width: 1200, height: 800 } };
+
+let browser;
+export async function open() {
+  // A fresh profile in a temporary directory; nothing that a browser does by itself on the network.
+  browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+      "--disable-background-networking", "--disable-component-update"],
+  });
+}
+export const close = () => browser.close();
+
+/** A page in front of a server of its own. At the test's end both are ended, and what was seen is judged. */
+export async function visit(t, flags = [], { clock = true, forgive = /^$/, env, ...options } = {}) {
+  const web = await start(flags, { clock, env });
+  const context = await browser.newContext({ locale: "en-GB", viewport: SIZES.desk, reducedMotion: "reduce", ...options });
+  const page = await context.newPage();
+  page.setDefaultTimeout(5000);
+  const complaints = [];
+  const asked = [];
+  const codes = [];
+  page.on("console", (message) => {
+    if (["error", "warning"].includes(message.type()) && !forgive.test(message.text())) complaints.push(message.text());
+  });
+  page.on("pageerror", (error) => complaints.push(String(error)));
+  context.on("request", (request) => asked.push(request.url()));
+  await context.addInitScript({ content: axe });
+  if (clock) await page.clock.install();
+
+  t.after(async () => {
+    await context.close();
+    const status = await web.stop();
+    if (!t.signal.aborted) assert.equal(status, 0);
+    assert.deepEqual(complaints, [], "the console");
+    for (const url of asked) {
+      assert.ok(url.startsWith(web.url), `left loopback: ${url}`);
+      for (const code of codes) assert.ok(!url.includes(code), "a code in a URL");
+    }
+  });
+  await page.goto(web.url);
+  await page.locator("#address").waitFor();
+
+  return {
+    web, page, context,
+    /** Asks for a code, and reads it in the message beside the form. */
+    async code(to = "ann@example.org") {
+      await page.locator("#address").fill(to);
+      await page.keyboard.press("Enter");
+      await page.locator("#view-code").waitFor();
+      return this.read();
+    },
+    async read() {
+      await page.locator("#letter").waitFor();
+      const text = await page.frameLocator("#letter-html").locator("body").innerText();
+      const [code] = /^\d{6,10}$/m.exec(text);
+      codes.push(code);
+      return code;
+    },
+    type: (code) => page.keyboard.type(code),
+    /** Both clocks, the browser's and otpd's. */
+    async pass(seconds) {
+      await web.advance(seconds);
+      await page.clock.fastForward(seconds * 1000);
+    },
+    notice: (text) => page.locator(".notice:visible", { hasText: text }).waitFor(),
+    heading: (text) => page.locator("h1:visible", { hasText: text }).waitFor(),
+    boxes: () => page.locator("#boxes input"),
+    async value() {
+      return (await this.boxes().evaluateAll((boxes) => boxes.map((box) => box.value || "_"))).join("");
+    },
+    focused: () => page.evaluate(() =>
+      [...document.querySelectorAll("#boxes input")].indexOf(document.activeElement)),
+    look: (name) => look(page, name),
+    shot: (name) => path.join(shots, `${name}.png`),
+  };
+}
+
+/** Pictures of a state, in light and dark, narrow and wide, English and German; axe-core on all of them. */
+async function look(page, name) {
+  const language = (which) => page.locator(`[data-language=${which}]`).evaluate((button) => button.click());
+  for (const [size, viewport] of Object.entries(SIZES)) {
+    await page.setViewportSize(viewport);
+    for (const colorScheme of ["light", "dark"]) {
+      await page.emulateMedia({ colorScheme });
+      const which = size === "phone" && colorScheme === "dark" ? "de" : "en";
+      await language(which);
+      await page.screenshot({ path: path.join(shots, `${name}-${size}-${colorScheme}-${which}.png`), fullPage: true });
+      await accessible(page, `${name}, ${size}, ${colorScheme}`);
+      await fits(page);
+      await language("en");
+    }
+  }
+}
+
+export async function accessible(page, name) {
+  // The message is a document of its own that no script can enter; a test looks at it by itself.
+  const { violations } = await page.evaluate(() => globalThis.axe.run(document, { iframes: false, resultTypes: ["violations"] }));
+  const found = violations.map((one) => `${one.impact}: ${one.id}: ${one.nodes.map((node) => node.html).join(" ")}`);
+  assert.deepEqual(found, [], name);
+}
+
+/** Nothing hangs over the edge. */
+export async function fits(page) {
+  const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  assert.equal(over, 0, "wider than the window");
+}
