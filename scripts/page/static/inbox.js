@@ -25,8 +25,9 @@ export async function showLetter(language) {
 export function showDate(language) {
   if (!sent) return;
   at("letter-date").dateTime = sent.toISOString();
-  at("letter-date").textContent =
-    sent.toLocaleTimeString(language, { hour: "2-digit", minute: "2-digit" });
+  // In the form of the visitor's own country, if that speaks this language.
+  const locale = navigator.languages.find((tag) => tag.split("-")[0] === language) ?? language;
+  at("letter-date").textContent = sent.toLocaleTimeString(locale, { hour: "2-digit", minute: "2-digit" });
 }
 
 export function hideLetter() {

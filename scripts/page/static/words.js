@@ -2,7 +2,7 @@
 
 const en = {
   language: "Language",
-  addressTitle: "Confirm your e-mail address",
+  addressTitle: "Confirm your address",
   addressLead: "We mail you a short code. You type it here, and that is all.",
   addressLabel: "E-mail address",
   send: "Send me a code",
@@ -66,7 +66,7 @@ const en = {
 
 const de = {
   language: "Sprache",
-  addressTitle: "E-Mail-Adresse bestätigen",
+  addressTitle: "Adresse bestätigen",
   addressLead: "Sie bekommen einen kurzen Code per E-Mail und tippen ihn hier ein. Das ist alles.",
   addressLabel: "E-Mail-Adresse",
   send: "Code zusenden",
