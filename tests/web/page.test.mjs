@@ -377,6 +377,10 @@ describe("in each state", { concurrency: 4 }, () => {
     await v.heading("Type the code");
     assert.equal(await v.page.locator("#inbox").isVisible(), false);
     await v.look("15-real-mail");
+    says("sleep 30");
+    await v.page.getByRole("button", { name: "Use another address" }).click();
+    await v.type("bob@example.org\n");
+    await v.notice("We can’t tell whether the message arrived.");
   });
 
   test("a daemon that ends is said, and started again for the next code", async (t) => {
@@ -435,8 +439,9 @@ describe("in each state", { concurrency: 4 }, () => {
       return names;
     };
     const code = await v.code();
-    assert.deepEqual((await walk(8)).map((name) => name.replace(/ in \d.*/, "")), ["Digit 2 of 6", "Digit 3 of 6",
-      "Digit 4 of 6", "Digit 5 of 6", "Digit 6 of 6", "Confirm", "Send it again", "Formatted"]);
+    assert.deepEqual((await walk(7)).map((name) => name.replace(/ in \d.*/, "")), ["Digit 2 of 6", "Digit 3 of 6",
+      "Digit 4 of 6", "Digit 5 of 6", "Digit 6 of 6", "Confirm", "Send it again"]);
+    assert.ok((await walk(2)).includes("Formatted")); // the message's frame may be a step before that
     await v.boxes().first().focus();
     await v.page.keyboard.press("Shift+Tab");
     await v.page.keyboard.press("Shift+Tab");
@@ -479,7 +484,7 @@ describe("in each state", { concurrency: 4 }, () => {
       await fits(v.page);
       const { width } = await v.boxes().last().boundingBox();
       assert.ok(width >= 24, `a box is ${width} px wide`); // WCAG 2.2, 2.5.8
-      await v.page.screenshot({ path: v.shot(`17-${digits}-digits-320`), fullPage: true });
+      await v.shot(`17-${digits}-digits-320`);
       await accessible(v.page, `${digits} digits`);
       await v.type(code);
       await v.heading("Address confirmed");
