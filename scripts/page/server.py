@@ -11,6 +11,7 @@ import threading
 from http import cookies
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import TCPServer
 
 from otpd import OtpdGone
 from visits import Visits
@@ -211,6 +212,11 @@ class Server(ThreadingHTTPServer):
         if self.port == 80:
             self.hosts |= {"127.0.0.1", "localhost"}
         self._connections = threading.BoundedSemaphore(MOST_CONNECTIONS)
+
+    def server_bind(self):
+        """As the library does it, but without asking the network for this machine's name."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = self.server_address[:2]
 
     def process_request(self, request, client_address):
         if not self._connections.acquire(blocking=False):

@@ -6,7 +6,7 @@ import secrets
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import message
 from otpd import Otpd, OtpdGone
@@ -98,11 +98,11 @@ class Visits:
         return told(reply), self._keep(visit)
 
     def resend(self, key):
-        visit, reply = self._ask(key, "resend", timeout_s=MAIL_S)
-        if reply["ok"] and reply.get("file"):
+        _, reply = self._ask(key, "resend", timeout_s=MAIL_S)
+        if reply["ok"] and "file" in reply:
             with self._lock:
                 if key in self._visits:
-                    self._visits[key] = Visit(**{**vars(visit), "file": reply["file"]})
+                    self._visits[key] = replace(self._visits[key], file=reply["file"])
         return told(reply)
 
     def leave(self, key):
@@ -115,11 +115,8 @@ class Visits:
 
     def state(self, key):
         """What a page that was loaded just now has to show. Changes nothing."""
-        visit = self._visit(key)
-        if not visit:
-            return {**self.facts, "visit": None}
         visit, reply = self._ask(key, "status")
-        return {**self.facts, "visit": {**told(reply), "to": visit.to}}
+        return {**self.facts, "visit": visit and {**told(reply), "to": visit.to}}
 
     def mail(self, key):
         """The visitor's own message, taken apart."""
