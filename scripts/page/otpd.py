@@ -61,10 +61,11 @@ class Otpd:
         for line in self.process.stdout:
             try:
                 reply = json.loads(line)
-            except ValueError:
+                id_ = reply.get("id")
+            except (ValueError, AttributeError):
                 break  # otpd writes nothing but replies: whoever speaks here is not otpd
             with self._lock:
-                slot = self._waiting.pop(reply.get("id"), None)
+                slot = self._waiting.pop(id_, None)
             if slot:
                 slot["reply"] = reply
                 slot["done"].set()
