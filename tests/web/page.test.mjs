@@ -397,8 +397,8 @@ describe("in each state", { concurrency: 4 }, () => {
     await v.heading("Address confirmed");
   });
 
-  test("a daemon that ends just after its start is not available, and the page says so", async (t) => {
-    const v = await visit(t);
+  test("a daemon that can't be started again is not available, and the page says so", async (t) => {
+    const v = await visit(t, [], { env: { OTPD_ONCE: "yes" } });
     await v.web.killDaemon();
     await v.type("ann@example.org\n");
     await v.notice("The service is not available just now.");
