@@ -31,7 +31,10 @@ export async function start(flags = [], { clock = true, env = {} } = {}) {
   const ended = new Promise((resolve) => server.once("close", (status) => resolve(status)));
   const first = await Promise.race([
     new Promise((resolve) => createInterface({ input: server.stdout }).once("line", resolve)),
-    ended.then((status) => { throw new Error(`scripts/web ended with ${status}: ${stderr}`); }),
+    ended.then((status) => {
+      rmSync(directory, { recursive: true, force: true });
+      throw new Error(`scripts/web ended with ${status}: ${stderr}`);
+    }),
   ]);
   const url = /http:\S+\//.exec(first)[0];
 
