@@ -3,6 +3,7 @@
 pub mod asking;
 pub mod carrier;
 pub mod flags;
+pub mod manual;
 pub mod preview;
 pub mod report;
 pub mod wording;
@@ -62,6 +63,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
         Ok(Cli { command: Command::Check(flags) }) => check(&flags),
         Ok(Cli { command: Command::Policy { policy, json } }) => print_policy(&policy, json),
         Ok(Cli { command: Command::Preview(flags) }) => preview::preview(&flags),
+        Ok(Cli { command: Command::Completions { shell } }) => {
+            Ok(print(&manual::completions(shell)))
+        }
+        Ok(Cli { command: Command::Man { about } }) => {
+            manual::page(about.as_deref()).map(|page| print(&page))
+        }
         Err(err) => return tell_usage(&err),
     };
     result.unwrap_or_else(|why| {

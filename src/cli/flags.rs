@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap_complete::Shell;
 
 use super::asking::AskFlags;
 use super::preview::PreviewFlags;
@@ -117,6 +118,18 @@ pub enum Command {
     /// can be tried here. Nothing is sent. On a terminal lines end as it wants, elsewhere with CRLF,
     /// so that a mail program opens what was redirected to a file.
     Preview(PreviewFlags),
+    /// Print the completions of a shell
+    Completions {
+        /// Whose.
+        #[arg(value_name = "SHELL")]
+        shell: Shell,
+    },
+    /// Print the manual page of otpd, or of one of its commands
+    Man {
+        /// Which; otpd itself if it is not given.
+        #[arg(value_name = "COMMAND")]
+        about: Option<String>,
+    },
 }
 
 /// The flags of `serve`.
