@@ -4,11 +4,14 @@
 //! The README tells how to use it; this is the map of how it is made.
 //!
 //! ```text
-//! main ── cli ──► serve ──► protocol
-//!                   └──► service ──► engine ──► session, budget, code, policy, address
-//!                           │           └──► clock (types and traits)
-//!                           └──────► mail ──► compose ──► templates, text
-//!                                      └────► outbox; post ──► smtp, sendmail
+//! main ── cli ──► serve ──► protocol        programs, a line each
+//!          ├─────► ask                      a person, a digit each
+//!          │        └──► visit
+//!          ▼              ▼
+//!       (both over) service ──► engine ──► session, budget, code, policy, address
+//!                      │           └──► clock (types and traits)
+//!                      └──────► mail ──► compose ──► templates, text
+//!                                 └────► outbox; post ──► smtp, sendmail
 //! ```
 //!
 //! Read it in the order of the modules below. Three rules hold it together, each kept by a test
@@ -16,8 +19,8 @@
 //!
 //! - [`engine`] and [`address`] decide and do nothing else: no input or output, no clock, no
 //!   threads, no JSON, no mail. Time and chance are handed in ([`clock`]).
-//! - Only [`protocol`] knows JSON, only [`mail`] knows the mail library, and only [`serve`] and the
-//!   reports of [`cli`] touch stdout.
+//! - Only [`protocol`] knows JSON, only [`mail`] knows the mail library, the template engine and
+//!   TLS, only [`ask`] knows terminals, and only [`serve`] and the reports of [`cli`] touch stdout.
 //! - No `unsafe` code.
 //!
 //! # The life of a command
@@ -25,9 +28,9 @@
 //! [`serve`] waits for bytes and cuts them into lines. Its desk has each line parsed
 //! ([`protocol::parse`]) and the outcome written ([`protocol::reply`]). In between, the [`service`]
 //! asks the [`engine`] to decide, has a letter written and carried by [`mail`] if the decision was
-//! to send one, and tells the engine how that went. All of it happens in the thread that read the line: nothing is
-//! handed over, nothing is locked. Only a message that somebody else carries leaves for another
-//! thread ([`mail::post`]) and comes back as an event.
+//! to send one, and tells the engine how that went. All of it happens in the thread that read the
+//! line: nothing is handed over, nothing is locked. Only a message that somebody else carries
+//! leaves for another thread ([`mail::post`]) and comes back as an event.
 //!
 //! # Where the secrets are
 //!

@@ -77,6 +77,14 @@ fn only_templates_know_the_template_engine() {
 }
 
 #[test]
+fn only_the_relay_knows_tls_and_only_asking_knows_terminals() {
+    assert_eq!(named(&["rustls"], |file| file.starts_with("mail/smtp")), Vec::<String>::new());
+    let terminal = ["vte::", "tcsetattr", "/dev/tty"];
+    let may = |file: &str| file.starts_with("ask") || file == "cli/asking.rs";
+    assert_eq!(named(&terminal, may), Vec::<String>::new());
+}
+
+#[test]
 fn only_the_replies_and_the_reports_touch_stdout() {
     let reports = ["cli.rs", "cli/asking.rs", "cli/preview.rs"];
     let may =
@@ -97,6 +105,8 @@ fn only_the_system_knows_the_real_clock_and_the_real_generator() {
 fn a_wall_with_a_hole_is_seen() {
     assert!(!named(&["serde"], |_| false).is_empty());
     assert!(!named(&["lettre"], |_| false).is_empty());
+    assert!(!named(&["rustls"], |_| false).is_empty());
+    assert!(!named(&["vte::"], |_| false).is_empty());
 }
 
 #[test]
