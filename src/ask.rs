@@ -38,19 +38,20 @@ pub struct Show {
 fn wait(
     input: Option<BorrowedFd<'_>>,
     signals: &Signals,
-    visit: &Visit,
+    visit: Option<&Visit>,
     longest: Option<Duration>,
 ) -> io::Result<bool> {
     let mut fds: SmallVec<[PollFd<'_>; 3]> = SmallVec::new();
     fds.push(PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN));
-    if let Some(post) = visit.post() {
+    let post = visit.and_then(Visit::post);
+    if let Some(post) = post {
         fds.push(PollFd::from_borrowed_fd(post.as_fd(), PollFlags::IN));
     }
     let at = fds.len();
     if let Some(input) = input {
         fds.push(PollFd::from_borrowed_fd(input, PollFlags::IN));
     }
-    let stale = visit.post().and_then(Post::next_stale).map(|at| visit.now().until(at));
+    let stale = post.and_then(Post::next_stale).zip(visit).map(|(at, it)| it.now().until(at));
     let longest = [longest, stale].into_iter().flatten().min();
     let timeout = longest.map(Timespec::try_from).transpose().map_err(io::Error::other)?;
     match poll(&mut fds, timeout.as_ref()) {

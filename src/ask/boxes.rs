@@ -79,17 +79,17 @@ impl Boxes {
 
     fn put(&mut self, digit: u8) {
         self.digits[self.cursor] = Some(digit);
-        // On to the next that is empty, so that a digit that was mended is not followed by a
-        // cursor on one that is right.
-        let behind = self.digits[self.cursor..].iter().position(Option::is_none);
-        let next = behind.map(|at| self.cursor + at);
-        let empty = next.or_else(|| self.digits.iter().position(Option::is_none));
-        self.cursor = empty.unwrap_or(self.digits.len() - 1);
+        // Behind the last there are only those that were left out.
+        let last = self.digits.len() - 1;
+        self.cursor = match self.cursor < last {
+            true => self.cursor + 1,
+            false => self.digits.iter().position(Option::is_none).unwrap_or(last),
+        };
     }
 
     /// A code that is pasted whole begins at the first box, wherever the cursor is.
     fn paste(&mut self, text: &str) -> Typed {
-        let is_blank = |c: char| c.is_whitespace() || c == '-';
+        let is_blank = |c: char| c.is_whitespace() || matches!(c, '-' | '\u{2010}'..='\u{2015}');
         let count = text.chars().filter(|c| !is_blank(*c)).count();
         let is_code = text.chars().all(|c| c.is_ascii_digit() || is_blank(c));
         if !is_code || count == 0 || count > self.digits.len() {
@@ -138,9 +138,10 @@ mod tests {
     fn mistakes_are_mended() {
         assert_eq!(after("048\x7f"), "04|____");
         assert_eq!(after("\x7f\x7f1"), "1|_____");
-        assert_eq!(after("048\x1b[D\x1b[D5"), "058|___");
+        assert_eq!(after("048\x1b[D\x1b[D5"), "05|8___");
         assert_eq!(after("048\x1b[D\x1b[D\x7f"), "0|_8___");
-        assert_eq!(after("048\x1b[H9"), "948|___");
+        assert_eq!(after("048\x1b[H9"), "9|48___");
+        assert_eq!(after("048\x1b[H9999"), "9999|__");
         assert_eq!(after("048\x1b[H\x1b[3~"), "|_48___");
         assert_eq!(after("048\x1b[F1"), "048|__1");
         assert_eq!(after("048\x15"), "|______");
@@ -151,6 +152,7 @@ mod tests {
         let paste = |text: &str| format!("\x1b[200~{text}\x1b[201~");
         assert_eq!(after(&paste("048 213")), "04821|3");
         assert_eq!(after(&paste(" 048-213\t")), "04821|3");
+        assert_eq!(after(&paste("048\u{a0}\u{2013} 213")), "04821|3");
         assert_eq!(after(&format!("99{}", paste("048213"))), "04821|3");
         assert_eq!(after(&format!("0{}", paste("482"))), "0482|__");
         assert_eq!(after(&paste("0482139")), "|______");

@@ -4,13 +4,13 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use rustix::process::{Signal, getpid, kill_process};
+use rustix::process::Signal;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::boxes::{Boxes, Typed};
 use super::keys::{Key, Keys};
 use super::screen::{Scene, draw};
-use super::signals::{Signals, Wanted};
+use super::signals::{Signals, Wanted, stop};
 use super::terminal::{Terminal, give_back};
 use super::visit::{End, Notice, Stage, Tone, Visit};
 use super::{Show, wait};
@@ -18,41 +18,62 @@ use super::{Show, wait};
 /// Goes through a visit to its end, and leaves one line behind that says how it ended.
 ///
 /// # Errors
-/// What the system says of the terminal.
+/// What the system says when it can't be waited for anything.
 pub fn run(
     visit: &mut Visit,
     terminal: &mut Terminal,
     signals: &mut Signals,
     show: Show,
 ) -> io::Result<()> {
-    terminal.borrow()?;
     let mut boxes = Boxes::new(visit.digits());
     let mut keys = Keys::default();
+    let mut is_borrowed = false;
     loop {
         visit.look();
         match signals.take() {
             Some(Wanted::End(number)) => visit.leave(End::Interrupted(number)),
-            Some(Wanted::Stop) => stop(terminal, show)?,
-            Some(Wanted::Look) | None => {}
+            Some(Wanted::Stop) => {
+                let _ = terminal.erase(terminal.look(show).columns);
+                give_back();
+                is_borrowed = false;
+                stop()?;
+            }
+            // Whoever let it go on may have set the terminal for themselves.
+            Some(Wanted::Look) => is_borrowed = false,
+            None => {}
         }
         if let Stage::Over(end) = visit.stage() {
-            return part(visit, end, terminal, show);
+            part(visit, end, terminal, show);
+            return Ok(());
         }
-        let look = terminal.look(show.colour, show.unicode);
-        terminal.draw(&draw(&scene(visit, &boxes), &look), look.columns)?;
-        if wait(Some(terminal.as_fd()), signals, visit, next_tick(visit))? {
-            let mut bytes = Zeroizing::new([0; 256]);
-            match terminal.read(&mut *bytes) {
-                // The terminal has gone.
-                Ok(0) => visit.leave(End::Denied),
-                Ok(count) => {
-                    for key in keys.read(&bytes[..count]) {
-                        press(visit, &mut boxes, &key);
-                    }
-                }
-                Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
-                Err(err) => return Err(err),
-            }
+        let is_ours = terminal.is_ours();
+        if is_ours {
+            is_borrowed = is_borrowed || terminal.borrow().is_ok();
+            let look = terminal.look(show);
+            // A terminal that has gone is noticed by reading.
+            let _ = terminal.draw(draw(&scene(visit, &boxes), &look), look.columns);
+        }
+        // What is typed before there is anything to type into waits there.
+        let may_type = is_ours && visit.stage() == Stage::Asking;
+        let input = may_type.then(|| terminal.as_fd());
+        if wait(input, signals, Some(visit), next_tick(visit))? {
+            read(visit, &mut boxes, &mut keys, terminal);
+        }
+    }
+}
+
+fn read(visit: &mut Visit, boxes: &mut Boxes, keys: &mut Keys, terminal: &mut Terminal) {
+    let mut bytes = Zeroizing::new([0; 256]);
+    let count = match terminal.read(&mut *bytes) {
+        Ok(count @ 1..) => count,
+        Err(err) if err.kind() == io::ErrorKind::Interrupted => return,
+        // The terminal has gone.
+        Ok(0) | Err(_) => return visit.leave(End::Interrupted(Signal::HUP.as_raw())),
+    };
+    for key in keys.read(&bytes[..count]) {
+        if press(visit, boxes, &key) {
+            // What was typed behind a code was typed without having seen what became of it.
+            return terminal.forget_typed();
         }
     }
 }
@@ -77,18 +98,18 @@ fn next_tick(visit: &Visit) -> Option<Duration> {
     Some(part(standing.expires_in).min(part(standing.resend_in)))
 }
 
-fn press(visit: &mut Visit, boxes: &mut Boxes, key: &Key) {
-    match (visit.stage(), key) {
-        (Stage::Over(_), _) => {}
-        (_, Key::EndOfInput) => visit.leave(End::Denied),
-        (Stage::Mailing, _) => {}
-        (Stage::Asking, Key::Char('r' | 'R')) => visit.resend(),
-        (Stage::Asking, key) => match (boxes.key(key), key) {
+/// Types a key. True if that made a code, right or wrong.
+fn press(visit: &mut Visit, boxes: &mut Boxes, key: &Key) -> bool {
+    match key {
+        Key::EndOfInput => visit.leave(End::Denied),
+        Key::Char('r' | 'R') => visit.resend(),
+        key => match (boxes.key(key), key) {
             (Typed::Full, Key::Char(_) | Key::Paste(_) | Key::Enter) => {
                 let mut code: String = boxes.digits().flatten().collect();
                 visit.submit(&code);
                 code.zeroize();
                 boxes.clear();
+                return true;
             }
             (Typed::Stray, Key::Paste(_)) => {
                 let digits = visit.digits();
@@ -102,21 +123,12 @@ fn press(visit: &mut Visit, boxes: &mut Boxes, key: &Key) {
             _ => {}
         },
     }
+    matches!(visit.stage(), Stage::Over(_))
 }
 
-/// Stops until somebody lets the process go on, with the terminal as it was.
-fn stop(terminal: &mut Terminal, show: Show) -> io::Result<()> {
-    let columns = terminal.look(show.colour, show.unicode).columns;
-    terminal.erase(columns)?;
-    give_back();
-    kill_process(getpid(), Signal::STOP)?;
-    terminal.borrow()
-}
-
-/// Takes the form away and says how it ended.
-fn part(visit: &Visit, end: End, terminal: &mut Terminal, show: Show) -> io::Result<()> {
-    let look = terminal.look(show.colour, show.unicode);
-    terminal.erase(look.columns)?;
+/// Takes the form away and says how it ended, if anybody is there to be told.
+fn part(visit: &Visit, end: End, terminal: &mut Terminal, show: Show) {
+    let look = terminal.look(show);
     let mark = match (end, show.unicode) {
         (End::Verified, true) => "✓ ",
         (End::Denied | End::Unsent, true) => "✗ ",
@@ -129,5 +141,5 @@ fn part(visit: &Visit, end: End, terminal: &mut Terminal, show: Show) -> io::Res
     let picture = draw(&scene, &look);
     let lines = picture.lines.iter().filter(|line| !line.is_empty());
     let text: String = lines.map(|line| format!("{line}\r\n")).collect();
-    terminal.write(&text)
+    let _ = terminal.erase(look.columns).and_then(|()| terminal.write(&text));
 }

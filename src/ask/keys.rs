@@ -24,7 +24,7 @@ pub enum Key {
     End,
     /// Done.
     Enter,
-    /// Delete all (Ctrl-U).
+    /// Delete all (Ctrl-U, Ctrl-W).
     Clear,
     /// Draw again (Ctrl-L).
     Redraw,
@@ -114,7 +114,7 @@ impl Perform for Found {
             0x08 | 0x7f => self.key(Key::Backspace),
             b'\r' | b'\n' => self.key(Key::Enter),
             0x0c => self.key(Key::Redraw),
-            0x15 => self.key(Key::Clear),
+            0x15 | 0x17 => self.key(Key::Clear),
             _ => {}
         }
     }

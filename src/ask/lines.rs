@@ -6,8 +6,8 @@ use std::os::fd::AsFd;
 
 use zeroize::Zeroizing;
 
-use super::signals::{Signals, Wanted};
-use super::visit::{End, Stage, Tone, Visit};
+use super::signals::{Signals, Wanted, stop};
+use super::visit::{End, Stage, Tone, Visit, words};
 use super::wait;
 
 /// Longest line that is kept, in bytes: a code is ten digits at most, an address 254.
@@ -79,6 +79,49 @@ impl<R: Read> Lines<R> {
     }
 }
 
+/// What somebody said to a question.
+#[derive(Debug)]
+pub enum Said {
+    /// This.
+    Text(Zeroizing<String>),
+    /// Nothing more.
+    Nothing,
+    /// They ended the process by the signal of this number.
+    Signal(i32),
+}
+
+/// Asks one question.
+///
+/// # Errors
+/// What the system says when it can't be waited for anything.
+pub fn question<R: Read + AsFd>(
+    text: &str,
+    lines: &mut Lines<R>,
+    prompts: &mut dyn Write,
+    signals: &mut Signals,
+) -> io::Result<Said> {
+    let _ = write!(prompts, "{text}").and_then(|()| prompts.flush());
+    loop {
+        match signals.take() {
+            Some(Wanted::End(number)) => return Ok(Said::Signal(number)),
+            Some(Wanted::Stop) => stop()?,
+            Some(Wanted::Look) | None => {}
+        }
+        let line = match lines.ready() {
+            Some(line) => line,
+            None if wait(Some(lines.from().as_fd()), signals, None, None)? => {
+                lines.read().unwrap_or(Line::End)
+            }
+            None => Line::Part,
+        };
+        match line {
+            Line::Text(text) => return Ok(Said::Text(text)),
+            Line::End => return Ok(Said::Nothing),
+            Line::Part => {}
+        }
+    }
+}
+
 /// Goes through a visit to its end, over lines that come from `lines` and prompts that go to
 /// `prompts`.
 ///
@@ -94,8 +137,10 @@ pub fn run<R: Read + AsFd>(
     let mut is_prompted = false;
     loop {
         visit.look();
-        if let Some(Wanted::End(number)) = signals.take() {
-            visit.leave(End::Interrupted(number));
+        match signals.take() {
+            Some(Wanted::End(number)) => visit.leave(End::Interrupted(number)),
+            Some(Wanted::Stop) => stop()?,
+            Some(Wanted::Look) | None => {}
         }
         let news = news(visit);
         if news != told {
@@ -117,8 +162,9 @@ pub fn run<R: Read + AsFd>(
             None => {
                 let input = may_type.then(|| lines.from().as_fd());
                 let longest = visit.standing().map(|standing| standing.expires_in);
-                match wait(input, signals, visit, longest)? {
-                    true => lines.read()?,
+                match wait(input, signals, Some(visit), longest)? {
+                    // What can't be read has ended.
+                    true => lines.read().unwrap_or(Line::End),
                     false => continue,
                 }
             }
@@ -145,7 +191,11 @@ pub fn run<R: Read + AsFd>(
 fn news(visit: &Visit) -> String {
     let line = |text: &String| format!("{text}\n");
     match visit.notice().text.is_empty() {
-        true => visit.heading().iter().map(line).collect(),
+        true => {
+            let life = visit.standing().map(|standing| words(standing.expires_in));
+            let life = life.map(|life| format!("It is valid for {life}."));
+            visit.heading().iter().chain(&life).map(line).collect()
+        }
         false => line(&visit.notice().text),
     }
 }

@@ -12,6 +12,8 @@ use crate::clock::secs_up;
 pub struct Look {
     /// Columns.
     pub columns: usize,
+    /// Rows.
+    pub rows: usize,
     /// Whether colours are wanted.
     pub colour: bool,
     /// Whether it shows more than ASCII.
@@ -45,27 +47,45 @@ pub struct Picture {
 /// Blanks before everything, where there is room.
 const MARGIN: usize = 2;
 
-/// Draws a scene.
+/// What is left out where there is not enough room, one after the other: the lines between, the
+/// name of the file, everything above the boxes, the clocks, and at last the frames of the boxes
+/// with everything else.
+const LEAVE_OUT: std::ops::RangeInclusive<usize> = 0..=5;
+
+/// Draws a scene, in less lines than the terminal has: what is higher could not be drawn again.
 #[must_use]
 pub fn draw(scene: &Scene<'_>, look: &Look) -> Picture {
+    let mut pictures = LEAVE_OUT.map(|left_out| draw_without(scene, look, left_out));
+    let fits = pictures.find(|picture| picture.lines.len() < look.rows);
+    fits.unwrap_or_else(|| draw_without(scene, look, *LEAVE_OUT.end()))
+}
+
+fn draw_without(scene: &Scene<'_>, look: &Look, left_out: usize) -> Picture {
     let mut page = Page::new(look);
-    page.blank();
-    for text in scene.heading {
+    let has_air = left_out < 1;
+    let heading = match left_out {
+        0 | 1 => scene.heading,
+        2 => &scene.heading[..scene.heading.len().min(1)],
+        _ if scene.boxes.is_none() => &scene.heading[..scene.heading.len().min(1)],
+        _ => &[],
+    };
+    page.blank(has_air);
+    for text in heading {
         page.text(text, Style::Plain);
     }
     if let Some(boxes) = scene.boxes {
-        page.blank();
-        page.boxes(boxes);
+        page.blank(has_air);
+        page.boxes(boxes, left_out < *LEAVE_OUT.end());
     }
-    if !scene.notice.text.is_empty() {
-        page.blank();
+    if !scene.notice.text.is_empty() && left_out < *LEAVE_OUT.end() {
+        page.blank(has_air);
         page.text(&scene.notice.text, scene.notice.tone.into());
     }
-    if let Some((life, wait)) = scene.clocks {
-        page.blank();
+    if let Some((life, wait)) = scene.clocks.filter(|_| left_out < 4) {
+        page.blank(has_air);
         page.clocks(life, wait);
     }
-    page.blank();
+    page.blank(has_air);
     page.picture
 }
 
@@ -114,8 +134,10 @@ impl<'l> Page<'l> {
         Self { look, margin, picture }
     }
 
-    fn blank(&mut self) {
-        self.line(&[]);
+    fn blank(&mut self, is_wanted: bool) {
+        if is_wanted {
+            self.line(&[]);
+        }
     }
 
     /// A line of pieces that fit.
@@ -164,15 +186,15 @@ impl<'l> Page<'l> {
         self.line(&[(&line, style)]);
     }
 
-    fn boxes(&mut self, boxes: &Boxes) {
+    fn boxes(&mut self, boxes: &Boxes, has_room: bool) {
         let count = boxes.digits().len();
         let half = if count.is_multiple_of(2) { count / 2 } else { count };
         let room = self.look.columns.saturating_sub(self.margin + 1);
         // Wide boxes with a gap in the middle, as people read codes; narrow ones beside each
         // other; or bare digits.
-        if 6 * count < room {
+        if has_room && 6 * count < room {
             self.framed(boxes, 3, half);
-        } else if 2 * count < room {
+        } else if has_room && 2 * count < room {
             self.framed(boxes, 1, count);
         } else {
             let row: String = boxes.digits().map(|digit| digit.unwrap_or('_')).collect();
@@ -309,7 +331,7 @@ mod tests {
         let notice = Notice { text: notice.0.to_owned(), tone: notice.1 };
         let clocks = Some((Duration::from_secs(581), Duration::from_millis(31_001)));
         let scene = Scene { heading: &heading, boxes: Some(&boxes), notice: &notice, clocks };
-        draw(&scene, &Look { columns, colour: false, unicode: true })
+        draw(&scene, &Look { columns, rows: 24, colour: false, unicode: true })
     }
 
     /// As a person sees it, the cursor as a block.
@@ -375,10 +397,36 @@ mod tests {
     }
 
     #[test]
+    fn the_boxes_are_seen_however_little_room_there_is() {
+        let boxes = Boxes::new(6);
+        let heading = ["A code was sent to you.".to_owned(), "The message is a file".to_owned()];
+        let notice = Notice { text: "That is not the code.".to_owned(), tone: Tone::Bad };
+        let clocks = Some((Duration::from_secs(1), Duration::ZERO));
+        let scene = Scene { heading: &heading, boxes: Some(&boxes), notice: &notice, clocks };
+        for columns in [6, 10, 20, 40, 80] {
+            for rows in 2..24 {
+                let look = Look { columns, rows, colour: false, unicode: true };
+                let picture = draw(&scene, &look);
+                assert!(picture.lines.len() < rows, "{columns} {rows}");
+                assert!(picture.cursor.is_some());
+            }
+        }
+        let at =
+            |rows| seen(&draw(&scene, &Look { columns: 80, rows, colour: false, unicode: false }));
+        assert_eq!(at(3), "  █_____\n");
+        assert!(
+            at(5).contains("+---+") && at(5).contains("That is not") && !at(5).contains("valid")
+        );
+        assert!(at(6).contains("valid") && !at(6).contains("A code"));
+        assert!(at(7).contains("A code") && !at(7).contains("file"));
+        assert!(at(8).contains("file"));
+    }
+
+    #[test]
     fn colours_are_only_where_they_are_wanted_and_end_where_they_began() {
         let notice = Notice { text: "Verified.".to_owned(), tone: Tone::Good };
         let scene = Scene { heading: &[], boxes: None, notice: &notice, clocks: None };
-        let look = Look { columns: 80, colour: true, unicode: false };
+        let look = Look { columns: 80, rows: 24, colour: true, unicode: false };
         assert_eq!(draw(&scene, &look).lines[2], "  \x1b[32mVerified.\x1b[0m");
         let plain = draw(&scene, &Look { colour: false, ..look });
         assert_eq!(plain.lines[2], "  Verified.");

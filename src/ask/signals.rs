@@ -6,7 +6,8 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use signal_hook::consts::{SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP, SIGWINCH};
+use rustix::process::{Signal, getpid, kill_process};
+use signal_hook::consts::{SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH};
 
 /// What the system asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +24,7 @@ pub enum Wanted {
 #[derive(Debug)]
 pub struct Signals {
     wake: UnixStream,
-    seen: [(i32, Arc<AtomicBool>); 6],
+    seen: [(i32, Arc<AtomicBool>); 7],
 }
 
 impl Signals {
@@ -34,7 +35,7 @@ impl Signals {
     pub fn register() -> io::Result<Self> {
         let (wake, ring) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
-        let seen = [SIGINT, SIGTERM, SIGHUP, SIGTSTP, SIGCONT, SIGWINCH]
+        let seen = [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGCONT, SIGWINCH]
             .map(|signal| (signal, Arc::new(AtomicBool::new(false))));
         for (signal, seen) in &seen {
             signal_hook::flag::register(*signal, Arc::clone(seen))?;
@@ -61,6 +62,14 @@ impl Signals {
         }
         wanted
     }
+}
+
+/// Stops this process until somebody lets it go on.
+///
+/// # Errors
+/// What the system says.
+pub fn stop() -> io::Result<()> {
+    Ok(kill_process(getpid(), Signal::STOP)?)
 }
 
 impl AsFd for Signals {

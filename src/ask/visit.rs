@@ -311,8 +311,9 @@ fn sentence(refusal: &Refusal) -> String {
     }
 }
 
-/// A wait in words, rounded up.
-fn words(span: Duration) -> String {
+/// A time in words, rounded up.
+#[must_use]
+pub fn words(span: Duration) -> String {
     let (number, unit) = match secs_up(span) {
         secs @ 0..120 => (secs, "second"),
         secs @ 120..7_200 => (secs.div_ceil(60), "minute"),

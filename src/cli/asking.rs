@@ -11,11 +11,12 @@ use super::flags::{MailFlags, PolicyFlags};
 use super::wording::WordingFlags;
 use super::{Exit, carrier, print};
 use crate::address::{Address, mask};
-use crate::ask::lines::{Line, Lines};
+use crate::ask::lines::{Lines, Said};
 use crate::ask::signals::Signals;
 use crate::ask::terminal::{Terminal, give_back_on_panic};
 use crate::ask::visit::{End, Question, Stage, Visit};
 use crate::ask::{Show, form, lines};
+use crate::engine::Refusal;
 use crate::protocol::reply::Reply;
 use crate::protocol::{Fault, PURPOSE_MAX};
 use crate::service::{Outside, Service};
@@ -70,9 +71,11 @@ pub fn ask(flags: &AskFlags) -> Result<Exit, String> {
     let templates = flags.wording.templates(sender.product(), policy.digits)?;
     let clock = SystemClock::start();
     let broken = |err: io::Error| format!("can't ask: {err}");
+    let mut signals = Signals::register().map_err(broken)?;
     let mut way = way(flags).map_err(broken)?;
-    let Some(to) = address(flags, &mut way).map_err(broken)? else {
-        return Ok(refused_address(flags.json));
+    let to = match address(flags, &mut way, &mut signals).map_err(broken)? {
+        Ok(to) => to,
+        Err(exit) => return Ok(without_address(exit, flags.json)),
     };
     let outside = Outside {
         clock: Rc::new(clock),
@@ -82,7 +85,6 @@ pub fn ask(flags: &AskFlags) -> Result<Exit, String> {
     };
     let service = Service::new(policy, sender.with(templates), outside)
         .map_err(|_| "the operating system gives no random bytes".to_owned())?;
-    let mut signals = Signals::register().map_err(broken)?;
     let shown_to = if flags.mask { mask(to.as_str()) } else { to.as_str().to_owned() };
     let purpose = flags.purpose.as_deref().map(Into::into);
     let mut visit = Visit::begin(service, Question { to, shown_to, purpose });
@@ -111,14 +113,10 @@ pub fn ask(flags: &AskFlags) -> Result<Exit, String> {
 /// The terminal if there is one, unless it was not wanted.
 fn way(flags: &AskFlags) -> io::Result<Way> {
     let terminal = if flags.stdin { None } else { Terminal::open().ok() };
-    let is_dumb =
-        env::var("TERM").is_ok_and(|term| term == "dumb") || env::var_os("TERM").is_none();
+    let is_dumb = matches!(env::var("TERM").as_deref(), Err(_) | Ok("" | "dumb"));
     match terminal {
         Some(terminal) if !flags.plain && !is_dumb => Ok(Way::Form(terminal)),
-        Some(_) => {
-            let tty = File::options().read(true).write(true).open("/dev/tty")?;
-            Ok(Way::Lines(Lines::new(tty.try_clone()?), tty))
-        }
+        Some(terminal) => Ok(Way::Lines(Lines::new(terminal.file()?), terminal.file()?)),
         None => {
             let stdin = rustix::io::dup(rustix::stdio::stdin())?;
             let stderr = rustix::io::dup(rustix::stdio::stderr())?;
@@ -127,40 +125,57 @@ fn way(flags: &AskFlags) -> io::Result<Way> {
     }
 }
 
-/// The address that was given, or is now asked for. None if it is none.
-fn address(flags: &AskFlags, way: &mut Way) -> io::Result<Option<Address>> {
-    let parse = |text: &str| Address::parse(text.trim()).ok();
+/// The address that was given, or is now asked for; or how it ended without one. A person may try
+/// again, a script has said what it had to say.
+fn address(
+    flags: &AskFlags,
+    way: &mut Way,
+    signals: &mut Signals,
+) -> io::Result<Result<Address, Exit>> {
     if let Some(text) = &flags.address {
-        return Ok(Address::parse(text).ok());
+        return Ok(Address::parse(text).map_err(|_| Exit::Usage));
     }
-    let typed = match way {
-        Way::Form(_) => {
-            // Typed as everything else is at this terminal, and mended as there.
-            let mut tty = File::options().read(true).write(true).open("/dev/tty")?;
-            let mut lines = Lines::new(tty.try_clone()?);
-            first_line(&mut lines, &mut tty)?
-        }
-        Way::Lines(lines, prompts) => first_line(lines, prompts)?,
+    let mut tty = match way {
+        Way::Form(terminal) => Some((Lines::new(terminal.file()?), terminal.file()?)),
+        Way::Lines(..) => None,
     };
-    Ok(typed.and_then(|text| parse(&text)))
-}
-
-fn first_line(lines: &mut Lines<File>, prompts: &mut File) -> io::Result<Option<String>> {
-    let _ = write!(prompts, "E-mail address: ");
+    let (lines, prompts) = match (&mut tty, way) {
+        (Some((lines, prompts)), _) | (None, Way::Lines(lines, prompts)) => (lines, prompts),
+        (None, Way::Form(_)) => return Ok(Err(Exit::Usage)),
+    };
+    let is_person = rustix::termios::isatty(&*prompts) && !flags.stdin;
     loop {
-        match lines.read()? {
-            Line::Text(text) => return Ok(Some(text.to_string())),
-            Line::End => return Ok(None),
-            Line::Part => {}
+        let typed = match lines::question("E-mail address: ", lines, prompts, signals)? {
+            Said::Text(text) => text,
+            Said::Nothing => {
+                let _ = writeln!(prompts);
+                return Ok(Err(Exit::Denied));
+            }
+            Said::Signal(number) => {
+                let _ = writeln!(prompts);
+                return Ok(Err(Exit::Signalled(number)));
+            }
+        };
+        match Address::parse(typed.trim()) {
+            Ok(address) => return Ok(Ok(address)),
+            Err(_) if is_person => {
+                let _ = writeln!(prompts, "That is not an address that mail can be sent to.");
+            }
+            Err(_) => return Ok(Err(Exit::Usage)),
         }
     }
 }
 
-fn refused_address(json: bool) -> Exit {
-    crate::log::to_stderr("otpd: not an address that mail can be sent to\n");
+/// Tells how it ended before there was anybody to mail.
+fn without_address(exit: Exit, json: bool) -> Exit {
     let mut line = Vec::new();
-    Reply::to(None, &mut line).faulty(&Fault::BadAddress, 1);
-    if json && print(&line) != Exit::Done { Exit::Broken } else { Exit::Usage }
+    if exit == Exit::Usage {
+        crate::log::to_stderr("otpd: not an address that mail can be sent to\n");
+        Reply::to(None, &mut line).faulty(&Fault::BadAddress, 1);
+    } else {
+        Reply::to(None, &mut line).refused(&Refusal::Cancelled);
+    }
+    if json && print(&line) != Exit::Done { Exit::Broken } else { exit }
 }
 
 /// What is wanted of the terminal: colours unless `NO_COLOR` is set (no-color.org), more than ASCII

@@ -101,6 +101,7 @@ fn whoever_leaves_gets_their_terminal_back() {
     for (keys, signal, expected) in [
         ("\x03", None, 130),
         ("\x04", None, 1),
+        ("\x1c", None, 131),
         ("", Some(rustix::process::Signal::TERM), 143),
         ("", Some(rustix::process::Signal::HUP), 129),
     ] {
@@ -139,6 +140,7 @@ fn it_stops_and_goes_on() {
         std::thread::yield_now();
     }
     assert!(tty.settings().contains("ICANON"));
+    tty.until("an empty screen", |screen| !screen.contains('│'));
     let pid = rustix::process::Pid::from_raw(tty.pid()).expect("a pid");
     rustix::process::kill_process(pid, rustix::process::Signal::CONT).expect("it lives");
     tty.see("│ 1 │ │ 2 │");
@@ -171,6 +173,7 @@ fn plain_lines_are_asked_on_a_terminal_that_can_do_no_more_or_if_they_are_wanted
         let mut tty = ask_at(&binary, args, 80, &[("TERM", term)]);
         let screen = tty.see("Code (r: send again): ");
         assert!(screen.starts_with("A code of 6 digits was sent to ann@example.org.\n"));
+        assert!(screen.contains("It is valid for 10 minutes.\n"));
         let code = code(&binary);
         tty.keys(&format!("{}\n", other_code(&code, 1)));
         tty.see("That is not the code. 4 attempts left.\nCode");
@@ -233,7 +236,7 @@ fn how_it_ends_without_a_code_is_told_too() {
     run(&["not an address"], "").code(2).stdout(contains("\"error\":\"bad_address\""));
     run(&[], "ann@example.org\n123456").code(1).stderr(contains("E-mail address: "));
     run(&[], "nobody\n").code(2);
-    run(&[], "").code(2);
+    run(&[], "").code(1).stdout(contains("\"error\":\"cancelled\""));
     run(&[ann, "--smtp", "smtp://127.0.0.1:1", "--from", "a@x.org"], "123456\n")
         .code(3)
         .stdout(contains("\"error\":\"delivery_failed\""))
