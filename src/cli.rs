@@ -109,16 +109,14 @@ fn serve(flags: &ServeFlags) -> Result<Exit, String> {
     if flags.process.die_with_parent {
         system::die_with_parent().map_err(|err| format!("`--die-with-parent`: {err}"))?;
     }
-    let policy = flags.policy.policy()?;
-    let sender = flags.mail.sender()?;
-    let templates = flags.wording.templates(sender.product(), policy.digits)?;
-    let sender = sender.with(templates);
+    let (policy, sender) = flags.setup.policy_and_sender()?;
+    let mail = &flags.setup.mail;
     let clock = SystemClock::start();
     let (world, random) = world(flags.process.simulate, clock);
-    if world.simulated.is_some() && !matches!(flags.mail.route()?, Route::Outbox(_)) {
+    if world.simulated.is_some() && !matches!(mail.route()?, Route::Outbox(_)) {
         return Err("`--simulate` only writes to an outbox".to_owned());
     }
-    let carrier = carrier::carrier(&flags.mail, Rc::clone(&world.clock), clock)?;
+    let carrier = carrier::carrier(mail, Rc::clone(&world.clock), clock)?;
     let outside = Outside { clock: world.clock, random, carrier, simulated: world.simulated };
     let warnings = policy.warnings();
     let service = Service::new(policy, sender, outside)
@@ -153,14 +151,15 @@ fn warn(desk: &mut Desk, flags: &ServeFlags, warnings: &[String]) {
     for warning in warnings {
         desk.tell(&Event::Setting { warning });
     }
-    if carrier::has_idle_password(&flags.mail) {
+    let mail = &flags.setup.mail;
+    if carrier::has_idle_password(mail) {
         let warning =
             "there is a password, and the mail server's URL names no user: nobody logs in";
         desk.tell(&Event::Setting { warning });
     }
     if flags.process.simulate.is_some() {
         desk.tell(&Event::Simulated);
-    } else if flags.mail.route() == Ok(Route::Outbox(OUTBOX)) && flags.mail.outbox.is_none() {
+    } else if mail.route() == Ok(Route::Outbox(OUTBOX)) && mail.outbox.is_none() {
         let warning = "no mail server is configured: messages are written to ./outbox";
         desk.tell(&Event::Setting { warning });
     }

@@ -7,8 +7,7 @@ use std::rc::Rc;
 
 use clap::Args;
 
-use super::flags::{MailFlags, PolicyFlags};
-use super::wording::WordingFlags;
+use super::flags::SetupFlags;
 use super::{Exit, carrier, print};
 use crate::address::{Address, mask};
 use crate::ask::lines::{Lines, Said};
@@ -44,15 +43,9 @@ pub struct AskFlags {
     /// it
     #[arg(long)]
     pub json: bool,
-    /// Mail.
+    /// Mail, words and rules.
     #[command(flatten)]
-    pub mail: MailFlags,
-    /// The words of messages.
-    #[command(flatten)]
-    pub wording: WordingFlags,
-    /// The rules.
-    #[command(flatten)]
-    pub policy: PolicyFlags,
+    pub setup: SetupFlags,
 }
 
 /// Where answers come from and questions go to.
@@ -66,9 +59,7 @@ enum Way {
 /// Asks.
 pub fn ask(flags: &AskFlags) -> Result<Exit, String> {
     system::protect().map_err(|err| format!("can't protect this process: {err}"))?;
-    let policy = flags.policy.policy()?;
-    let sender = flags.mail.sender()?;
-    let templates = flags.wording.templates(sender.product(), policy.digits)?;
+    let (policy, sender) = flags.setup.policy_and_sender()?;
     let clock = SystemClock::start();
     let broken = |err: io::Error| format!("can't ask: {err}");
     let mut signals = Signals::register().map_err(broken)?;
@@ -80,10 +71,10 @@ pub fn ask(flags: &AskFlags) -> Result<Exit, String> {
     let outside = Outside {
         clock: Rc::new(clock),
         random: Box::new(SystemRandom),
-        carrier: carrier::carrier(&flags.mail, Rc::new(clock), clock)?,
+        carrier: carrier::carrier(&flags.setup.mail, Rc::new(clock), clock)?,
         simulated: None,
     };
-    let service = Service::new(policy, sender.with(templates), outside)
+    let service = Service::new(policy, sender, outside)
         .map_err(|_| "the operating system gives no random bytes".to_owned())?;
     let shown_to = if flags.mask { mask(to.as_str()) } else { to.as_str().to_owned() };
     let purpose = flags.purpose.as_deref().map(Into::into);

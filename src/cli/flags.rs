@@ -18,6 +18,7 @@ use super::preview::PreviewFlags;
 use super::wording::WordingFlags;
 use crate::engine::policy::{self, Policy};
 use crate::log::{Format, Level};
+use crate::mail::sender::Sender;
 use crate::mail::smtp::relay::Relay;
 use crate::protocol::help;
 
@@ -135,6 +136,20 @@ pub enum Command {
 /// The flags of `serve`.
 #[derive(Debug, Args)]
 pub struct ServeFlags {
+    /// Mail, words and rules.
+    #[command(flatten)]
+    pub setup: SetupFlags,
+    /// The log.
+    #[command(flatten)]
+    pub log: LogFlags,
+    /// The process.
+    #[command(flatten)]
+    pub process: ProcessFlags,
+}
+
+/// What commands that write messages have in common.
+#[derive(Debug, Args)]
+pub struct SetupFlags {
     /// Mail.
     #[command(flatten)]
     pub mail: MailFlags,
@@ -144,12 +159,19 @@ pub struct ServeFlags {
     /// The rules.
     #[command(flatten)]
     pub policy: PolicyFlags,
-    /// The log.
-    #[command(flatten)]
-    pub log: LogFlags,
-    /// The process.
-    #[command(flatten)]
-    pub process: ProcessFlags,
+}
+
+impl SetupFlags {
+    /// The rules, and the sender with the words.
+    ///
+    /// # Errors
+    /// A sentence: something is wrong with one of them.
+    pub fn policy_and_sender(&self) -> Result<(Policy, Sender), String> {
+        let policy = self.policy.policy()?;
+        let sender = self.mail.sender()?;
+        let templates = self.wording.templates(sender.product(), policy.digits)?;
+        Ok((policy, sender.with(templates)))
+    }
 }
 
 /// The flags of `check`.

@@ -5,8 +5,7 @@ use std::io::{self, IsTerminal};
 
 use clap::Args;
 
-use super::flags::{MailFlags, PolicyFlags};
-use super::wording::WordingFlags;
+use super::flags::SetupFlags;
 use super::{Exit, print};
 use crate::address::Address;
 use crate::clock::NoRandomness;
@@ -33,15 +32,9 @@ pub struct PreviewFlags {
     /// Who gets the message
     #[arg(long, value_name = "ADDRESS", default_value = "ann@example.org")]
     pub to: String,
-    /// The words.
+    /// Who it is from, in which words, and how long a code is and lives.
     #[command(flatten)]
-    pub wording: WordingFlags,
-    /// Who it is from.
-    #[command(flatten)]
-    pub mail: MailFlags,
-    /// How many digits a code has, and how long it lives.
-    #[command(flatten)]
-    pub policy: PolicyFlags,
+    pub setup: SetupFlags,
 }
 
 /// Prints a message, or writes its page.
@@ -49,9 +42,7 @@ pub struct PreviewFlags {
 /// # Errors
 /// A sentence: a flag or a template can't be used, or the file can't be written.
 pub fn preview(flags: &PreviewFlags) -> Result<Exit, String> {
-    let policy = flags.policy.policy()?;
-    let sender = flags.mail.sender()?;
-    let templates = flags.wording.templates(sender.product(), policy.digits)?;
+    let (policy, sender) = flags.setup.policy_and_sender()?;
     let to = Address::parse(&flags.to)
         .map_err(|_| "`--to` is not an address that mail can be sent to".to_owned())?;
     if flags.vars.len() > VARS_MAX {
@@ -66,8 +57,8 @@ pub fn preview(flags: &PreviewFlags) -> Result<Exit, String> {
     let code = &CODE[..usize::from(policy.digits)];
     let sample = Sample { to: to.as_str(), extras: &extras, life: policy.ttl, code };
     let no_randomness = || "the operating system gives no random bytes".to_owned();
-    let composer = Composer::new(sender.with(templates), &mut SystemRandom)
-        .map_err(|NoRandomness| no_randomness())?;
+    let composer =
+        Composer::new(sender, &mut SystemRandom).map_err(|NoRandomness| no_randomness())?;
     let written = composer.sample(&sample, &SystemClock::start(), &mut SystemRandom);
     let (message, page) = written.map_err(|err| match err {
         Unwritten::NoRandomness => no_randomness(),

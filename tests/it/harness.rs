@@ -42,10 +42,7 @@ impl World {
             simulated: Some(clock),
         };
         let log = Log::new(Level::Off, Format::Text, Box::new(|_| {}));
-        let policy = flags.policy.policy().expect("a policy");
-        let sender = flags.mail.sender().expect("a sender");
-        let templates = flags.wording.templates(sender.product(), policy.digits);
-        let sender = sender.with(templates.expect("templates"));
+        let (policy, sender) = flags.setup.policy_and_sender().expect("a setup");
         let service = Service::new(policy, sender, outside).expect("a service");
         let desk = Desk::new(service, log);
         Self { desk, outbox, lines: 0, _dir: dir }
