@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use crate::address::Address;
 use crate::clock::{Moment, NoRandomness, Random};
-use book::Book;
+use book::{Book, Places};
 use budget::Ledger;
 use code::Key;
 use policy::Policy;
@@ -30,7 +30,7 @@ pub use code::SealedCode;
 pub use outcome::{
     Delivery, Failure, Issue, Letter, Limit, Mailed, Refusal, Standing, Ticket, Verified,
 };
-pub use session::{Extras, Guess, Id, State, Var};
+pub use session::{Extras, Guess, ID_LEN, Id, State, Var};
 
 /// Records that one `issue` tidies away: more than the three it may add, so that tidying keeps pace.
 const TIDY_PER_ISSUE: usize = 8;
@@ -230,6 +230,19 @@ impl Engine {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.book.is_empty()
+    }
+
+    /// Whether there are so many records that most lie outside the processor's caches.
+    #[must_use]
+    pub const fn is_spread(&self) -> bool {
+        self.book.is_spread()
+    }
+
+    /// Gets the records of these sessions near, before their commands' turn comes. Nothing is
+    /// decided or changed; a text that is no session's id does no harm.
+    pub fn foresee<'i>(&self, ids: impl Iterator<Item = &'i str>) {
+        let places = ids.filter_map(|id| self.veil.place(id));
+        self.book.foresee(&places.map(|(slot, _)| slot).collect::<Places>());
     }
 
     fn find(&self, id: &str, now: Moment) -> Result<(Slot, &Session), Refusal> {

@@ -1,6 +1,6 @@
 //! The wire: a line becomes a [`Request`], an outcome becomes a line. The only place that knows JSON.
 //!
-//! [`parse`] reads (by `fields`); [`reply`] writes (by [`json`], and [`status`] for the daemon's own);
+//! [`parse`] reads (by `fields`), after a [`peek`]; [`reply`] writes (by [`json`], and [`status`] for the daemon's own);
 //! [`help`] is the table of commands, fields and error words from which `help` is answered, `otpd
 //! help` printed and the README checked.
 
@@ -8,6 +8,7 @@ mod fields;
 pub mod help;
 pub mod json;
 pub mod parse;
+pub mod peek;
 pub mod reply;
 pub mod status;
 

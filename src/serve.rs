@@ -172,6 +172,9 @@ fn answer(
             if limit < usize::MAX && desk.is_full() {
                 return Ok(false);
             }
+            if let Some(bytes) = lines.ahead() {
+                desk.foresee(bytes);
+            }
             match lines.next() {
                 Some(Line::Text(line)) => desk.line(line, number, replies.queue()),
                 Some(Line::TooLong(start)) => desk.too_long(start, number, replies.queue()),

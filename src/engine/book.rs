@@ -4,7 +4,10 @@
 //! ones of its address when it ends. An address and a client are forgotten when nothing of them
 //! counts any more. Who may do what is decided elsewhere.
 
+use std::hint::black_box;
 use std::time::Duration;
+
+use smallvec::SmallVec;
 
 use super::budget::{ClientLedger, Ledger};
 use super::code::Name;
@@ -16,6 +19,12 @@ use crate::clock::Moment;
 
 /// When an address is looked at again whose sessions wait to be tidied.
 const SOON: Duration = Duration::from_secs(1);
+
+/// Fewer sessions than this have all their records in a cache of 2 MB.
+const SPREAD: usize = 8_192;
+
+/// Places of some sessions.
+pub type Places = SmallVec<[Slot; 64]>;
 
 /// An address's record: its counters, under a name instead of the address itself.
 #[derive(Debug, Default)]
@@ -103,6 +112,30 @@ impl Book {
         let session = self.sessions.at_mut(slot)?;
         let record = self.addresses.at_mut(session.address());
         Some((session, record.map(|record| &mut record.ledger)))
+    }
+
+    /// Whether there are so many records that most lie outside the processor's caches.
+    pub const fn is_spread(&self) -> bool {
+        self.sessions.len() >= SPREAD
+    }
+
+    /// Reads a little of these sessions' records, of their addresses' and of what those lead to, so
+    /// that they are near when they are needed.
+    ///
+    /// A `verify` follows this chain, and waits for main memory at each link. Here the links of one
+    /// kind of many sessions stand side by side, and the processor waits for them at once.
+    pub fn foresee(&self, places: &[Slot]) {
+        let sessions = places.iter().filter_map(|&slot| self.sessions.at(slot));
+        let addresses: Places = sessions.map(Session::foresee).collect();
+        let addresses = addresses.iter().filter_map(|&slot| self.addresses.at(slot));
+        let ledgers: SmallVec<[&Ledger; 64]> = addresses
+            .map(|record| {
+                black_box(record.due);
+                record.ledger.foresee();
+                &record.ledger
+            })
+            .collect();
+        ledgers.into_iter().for_each(Ledger::foresee_trouble);
     }
 
     /// Where the record of the address of this name is.

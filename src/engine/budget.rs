@@ -3,6 +3,7 @@
 //! Windows are rolling: an event counts while it is younger than the window. Nothing here is reset
 //! by a new code, a re-send, an expiry or a success, except that a success ends a row of failures.
 
+use std::hint::black_box;
 use std::time::Duration;
 
 use smallvec::SmallVec;
@@ -96,6 +97,18 @@ impl Ledger {
         refunds.push(now);
         self.mails.remove(place);
         true
+    }
+
+    /// Reads a little of this, which gets it near.
+    pub fn foresee(&self) {
+        black_box(self.trouble.is_some());
+    }
+
+    /// As [`Ledger::foresee`], of what it leads to.
+    pub fn foresee_trouble(&self) {
+        if let Some(trouble) = &self.trouble {
+            black_box((trouble.consecutive, trouble.failures.last()));
+        }
     }
 
     /// Counts a guess as wrong before it is compared; [`Ledger::clear_guess`] takes that back.

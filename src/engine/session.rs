@@ -1,5 +1,6 @@
 //! The life of one code: what its session is, and what may happen to it.
 
+use std::hint::black_box;
 use std::time::Duration;
 
 use compact_str::CompactString;
@@ -212,6 +213,13 @@ impl Session {
     #[must_use]
     pub fn extras(&self) -> Option<&Extras> {
         self.extras.as_deref()
+    }
+
+    /// Reads both ends of the record, which gets all of it near; and the place of the address's.
+    #[must_use]
+    pub fn foresee(&self) -> Slot {
+        black_box((self.deadline, self.state));
+        self.address
     }
 
     /// The address as mail is sent to it.

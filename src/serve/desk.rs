@@ -10,6 +10,7 @@ use crate::engine::{Guess, Issue, Refusal};
 use crate::log::{Event, Level, Log};
 use crate::mail::post::{Number, Post};
 use crate::protocol::parse::{Parsed, Terms, parse};
+use crate::protocol::peek::Sessions;
 use crate::protocol::reply::Reply;
 use crate::protocol::status::{Daemon, Tally};
 use crate::protocol::{Request, RequestId, Word};
@@ -24,9 +25,13 @@ const HELD_MAX: usize = 16 << 20;
 /// What a line costs that waits, besides its text: its place in the queue and its allocation.
 const HELD_COST: usize = 96;
 
+/// Fewer bytes hold too few lines for any to be worth getting ready for.
+const FORESEEN_MIN: usize = 256;
+
 /// Where commands are carried out.
 pub struct Desk {
     service: Service,
+    sessions: Sessions,
     tally: Tally,
     log: Log,
     /// Who waits for the mails that are under way: ids, or nothing for an untagged command.
@@ -52,6 +57,7 @@ impl Desk {
     pub fn new(service: Service, log: Log) -> Self {
         Self {
             service,
+            sessions: Sessions::default(),
             tally: Tally::default(),
             log,
             waiting: HashMap::new(),
@@ -59,6 +65,14 @@ impl Desk {
             is_closing: false,
             held: VecDeque::new(),
             held_bytes: 0,
+        }
+    }
+
+    /// Gets ready for the lines in these bytes, if there are several: nothing is decided by that.
+    pub fn foresee(&self, bytes: &[u8]) {
+        let engine = &self.service.engine;
+        if bytes.len() >= FORESEEN_MIN && engine.is_spread() {
+            engine.foresee(self.sessions.seen_in(bytes));
         }
     }
 

@@ -6,6 +6,8 @@ use crate::protocol::LINE_MAX;
 const READ: usize = 65_536;
 /// A byte order mark, which some writers put before their first line.
 const BOM: &[u8] = b"\xEF\xBB\xBF";
+/// Bytes that are looked at ahead of their lines: some 40 lines of 90 bytes.
+const AHEAD: usize = 4_096;
 
 /// One line of the input.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub struct Lines {
     scanned: usize,
     /// Bytes that were read.
     end: usize,
+    /// First byte that was not given as what lies ahead.
+    foreseen: usize,
     number: u64,
     skipping: bool,
     may_have_bom: bool,
@@ -41,6 +45,7 @@ impl Lines {
             start: 0,
             scanned: 0,
             end: 0,
+            foreseen: 0,
             number: 0,
             skipping: false,
             may_have_bom: true,
@@ -60,6 +65,7 @@ impl Lines {
         let rest = self.end - self.start;
         self.buffer[rest..self.end].fill(0);
         self.scanned -= self.start;
+        self.foreseen = self.foreseen.saturating_sub(self.start);
         (self.start, self.end) = (0, rest);
     }
 
@@ -67,6 +73,15 @@ impl Lines {
     #[must_use]
     pub const fn has_bytes(&self) -> bool {
         self.end > self.start
+    }
+
+    /// The bytes of the next lines, whole or not, once for each stretch of some tens of lines.
+    pub fn ahead(&mut self) -> Option<&[u8]> {
+        if self.start < self.foreseen || self.start == self.end {
+            return None;
+        }
+        self.foreseen = self.end.min(self.start + AHEAD);
+        Some(&self.buffer[self.start..self.foreseen])
     }
 
     /// Room for the next bytes.
