@@ -1,5 +1,6 @@
 //! Time and chance as capabilities: whoever decides is handed both and reaches for neither.
 
+use std::num::NonZeroU64;
 use std::ops::Add;
 use std::time::{Duration, SystemTime};
 
@@ -7,29 +8,32 @@ use std::time::{Duration, SystemTime};
 ///
 /// Only differences matter. The clock behind it counts the time a machine sleeps, so that a code
 /// does not outlive its life in a suspended laptop, and no step of the wall clock moves it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Moment(u64);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(
+    /// One more than the milliseconds, so that a record's `Option<Moment>` takes 8 bytes.
+    NonZeroU64,
+);
 
 impl Moment {
     /// The instant at which the process started.
-    pub const START: Self = Self(0);
+    pub const START: Self = Self(NonZeroU64::MIN);
 
     /// The instant `millis` milliseconds after the start.
     #[must_use]
     pub const fn from_millis(millis: u64) -> Self {
-        Self(millis)
+        Self(NonZeroU64::MIN.saturating_add(millis))
     }
 
     /// Milliseconds since the start.
     #[must_use]
     pub const fn millis(self) -> u64 {
-        self.0
+        self.0.get() - 1
     }
 
     /// How long from here to `later`; zero when `later` is not later.
     #[must_use]
     pub const fn until(self, later: Self) -> Duration {
-        Duration::from_millis(later.0.saturating_sub(self.0))
+        Duration::from_millis(later.millis().saturating_sub(self.millis()))
     }
 }
 
@@ -39,6 +43,12 @@ impl Add<Duration> for Moment {
     fn add(self, span: Duration) -> Self {
         let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(millis))
+    }
+}
+
+impl Default for Moment {
+    fn default() -> Self {
+        Self::START
     }
 }
 

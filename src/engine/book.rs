@@ -135,7 +135,7 @@ impl Book {
                 &record.ledger
             })
             .collect();
-        ledgers.into_iter().for_each(Ledger::foresee_trouble);
+        ledgers.into_iter().for_each(Ledger::foresee_more);
     }
 
     /// Where the record of the address of this name is.

@@ -12,21 +12,22 @@ use super::policy::{DAY, HOUR, Policy, REFUNDS_PER_DAY};
 use super::{Limit, Refusal};
 use crate::clock::Moment;
 
-/// Times of events, oldest first. Most addresses never see a third.
-type Times = SmallVec<[Moment; 2]>;
-
-/// What is remembered of one address. Two thirds of a cache line: there is one for every address
-/// seen in a day.
+/// What is remembered of one address: 16 bytes, since there is one for every address seen in a day
+/// and most have had one mail and nothing else.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
-    mails: Times,
-    trouble: Option<Box<Trouble>>,
+    /// When the latest mail was counted.
+    mail: Option<Moment>,
+    more: Option<Box<More>>,
 }
 
-/// What most addresses never have.
+/// What most addresses never have. Times, oldest first.
 #[derive(Clone, Debug, Default)]
-struct Trouble {
-    failures: Vec<Moment>,
+struct More {
+    /// Mails before the latest.
+    mails: Vec<Moment>,
+    /// Most people are right by the fourth guess; so many times lie where the count of them does.
+    failures: SmallVec<[Moment; 3]>,
     refunds: Vec<Moment>,
     consecutive: u8,
 }
@@ -38,14 +39,14 @@ impl Ledger {
     /// [`Refusal::Locked`], with the wait until the lock opens, or without one if only an operator
     /// can open it.
     pub fn check_lock(&self, now: Moment, policy: &Policy) -> Result<(), Refusal> {
-        let Some(trouble) = &self.trouble else {
+        let Some(more) = &self.more else {
             return Ok(());
         };
-        if trouble.consecutive >= policy.consecutive_failures {
+        if more.consecutive >= policy.consecutive_failures {
             return Err(Refusal::Locked { retry_in: None });
         }
         let limit = usize::from(policy.failures_per_day);
-        match wait(&trouble.failures, now, DAY, limit) {
+        match wait(nth_latest(&more.failures, limit), now, DAY) {
             Duration::ZERO => Ok(()),
             retry_in => Err(Refusal::Locked { retry_in: Some(retry_in) }),
         }
@@ -55,11 +56,11 @@ impl Ledger {
     /// the longest wait, if several do.
     #[must_use]
     pub fn mail_wait(&self, now: Moment, policy: &Policy) -> (Duration, Limit) {
-        let count = |mails: u32| usize::try_from(mails).unwrap_or(usize::MAX);
+        let wait = |limit, window| wait(self.nth_latest_mail(limit), now, window);
         [
-            (wait(&self.mails, now, policy.cool_down, 1), Limit::Cooldown),
-            (wait(&self.mails, now, HOUR, count(policy.mails_per_hour)), Limit::AddressHour),
-            (wait(&self.mails, now, DAY, count(policy.mails_per_day)), Limit::AddressDay),
+            (wait(1, policy.cool_down), Limit::Cooldown),
+            (wait(policy.mails_per_hour, HOUR), Limit::AddressHour),
+            (wait(policy.mails_per_day, DAY), Limit::AddressDay),
         ]
         .into_iter()
         .max_by_key(|(wait, _)| *wait)
@@ -76,55 +77,62 @@ impl Ledger {
         }
     }
 
+    fn nth_latest_mail(&self, n: u32) -> Option<Moment> {
+        match n.checked_sub(2) {
+            None => self.mail,
+            Some(n) => nth_latest(&self.more.as_deref()?.mails, n as usize + 1),
+        }
+    }
+
     /// Counts a mail that is about to be sent.
     pub fn spend_mail(&mut self, now: Moment) {
-        drop_old(&mut self.mails, now);
-        self.mails.push(now);
+        if let Some(more) = &mut self.more {
+            more.mails.retain(|&mail| is_within(mail, now, DAY));
+        }
+        if let Some(mail) = self.mail.replace(now).filter(|&mail| is_within(mail, now, DAY)) {
+            self.more.get_or_insert_default().mails.push(mail);
+        }
     }
 
     /// Gives back the mail counted at `at`, which certainly failed. False if it may not, and neither
     /// what goes with it: more than [`REFUNDS_PER_DAY`] are not given back, so that failing mails
     /// can't be asked for without end. (An operator may have cleared it meanwhile.)
     pub fn give_back(&mut self, at: Moment, now: Moment) -> bool {
-        let Some(place) = self.mails.iter().rposition(|&mail| mail == at) else {
-            return false;
-        };
-        let refunds = &mut self.trouble.get_or_insert_default().refunds;
-        refunds.retain(|&refund| is_within(refund, now, DAY));
-        if refunds.len() >= REFUNDS_PER_DAY {
+        let earlier = self.more.as_ref().map_or(&[][..], |more| &more.mails);
+        let place = earlier.iter().rposition(|&mail| mail == at);
+        let is_latest = self.mail == Some(at);
+        if !is_latest && place.is_none() {
             return false;
         }
-        refunds.push(now);
-        self.mails.remove(place);
+        let more = self.more.get_or_insert_default();
+        more.refunds.retain(|&refund| is_within(refund, now, DAY));
+        if more.refunds.len() >= REFUNDS_PER_DAY {
+            return false;
+        }
+        more.refunds.push(now);
+        match place {
+            Some(place) if !is_latest => {
+                more.mails.remove(place);
+            }
+            _ => self.mail = more.mails.pop(),
+        }
         true
-    }
-
-    /// Reads a little of this, which gets it near.
-    pub fn foresee(&self) {
-        black_box(self.trouble.is_some());
-    }
-
-    /// As [`Ledger::foresee`], of what it leads to.
-    pub fn foresee_trouble(&self) {
-        if let Some(trouble) = &self.trouble {
-            black_box((trouble.consecutive, trouble.failures.last()));
-        }
     }
 
     /// Counts a guess as wrong before it is compared; [`Ledger::clear_guess`] takes that back.
     pub fn count_guess(&mut self, now: Moment) {
-        let trouble = self.trouble.get_or_insert_default();
-        trouble.failures.retain(|&failure| is_within(failure, now, DAY));
-        trouble.failures.push(now);
-        trouble.consecutive = trouble.consecutive.saturating_add(1);
+        let more = self.more.get_or_insert_default();
+        more.failures.retain(|failure| is_within(*failure, now, DAY));
+        more.failures.push(now);
+        more.consecutive = more.consecutive.saturating_add(1);
     }
 
     /// The guess just counted was right: it was no failure, and it ends the row of them. What the
     /// window holds besides stays.
     pub fn clear_guess(&mut self) {
-        if let Some(trouble) = &mut self.trouble {
-            trouble.failures.pop();
-            trouble.consecutive = 0;
+        if let Some(more) = &mut self.more {
+            more.failures.pop();
+            more.consecutive = 0;
         }
     }
 
@@ -138,18 +146,30 @@ impl Ledger {
     #[must_use]
     pub fn spent_at(&self, now: Moment) -> Moment {
         let end = |times: &[Moment]| times.last().map_or(Moment::START, |&last| last + DAY);
-        let trouble = self.trouble.as_deref().map_or(Moment::START, |trouble| {
-            let row = if trouble.consecutive > 0 { now + DAY } else { Moment::START };
-            end(&trouble.failures).max(end(&trouble.refunds)).max(row)
+        let more = self.more.as_deref().map_or(Moment::START, |more| {
+            let row = if more.consecutive > 0 { now + DAY } else { Moment::START };
+            end(&more.failures).max(end(&more.refunds)).max(row)
         });
-        end(&self.mails).max(trouble)
+        end(self.mail.as_slice()).max(more)
+    }
+
+    /// Reads a little of this, which gets it near.
+    pub fn foresee(&self) {
+        black_box(self.more.is_some());
+    }
+
+    /// As [`Ledger::foresee`], of what it leads to.
+    pub fn foresee_more(&self) {
+        if let Some(more) = &self.more {
+            black_box((more.consecutive, more.failures.last()));
+        }
     }
 }
 
 /// What is remembered of one client: when it asked for codes.
 #[derive(Clone, Debug, Default)]
 pub struct ClientLedger {
-    issues: Times,
+    issues: SmallVec<[Moment; 2]>,
 }
 
 impl ClientLedger {
@@ -157,7 +177,7 @@ impl ClientLedger {
     #[must_use]
     pub fn wait(&self, now: Moment, policy: &Policy) -> Duration {
         let limit = usize::try_from(policy.client_per_hour).unwrap_or(usize::MAX);
-        wait(&self.issues, now, HOUR, limit)
+        wait(nth_latest(&self.issues, limit), now, HOUR)
     }
 
     /// Counts an issue.
@@ -182,20 +202,19 @@ impl ClientLedger {
     }
 }
 
-/// How long until fewer than `limit` of `times` are younger than `window`.
-fn wait(times: &[Moment], now: Moment, window: Duration, limit: usize) -> Duration {
-    match times.len().checked_sub(limit).and_then(|decisive| times.get(decisive)) {
-        Some(&event) => now.until(event + window),
-        None => Duration::ZERO,
-    }
+/// How long until the event that decides, if there is one, is older than `window`: the nth latest,
+/// where `n` are allowed.
+fn wait(decisive: Option<Moment>, now: Moment, window: Duration) -> Duration {
+    decisive.map_or(Duration::ZERO, |event| now.until(event + window))
+}
+
+/// The nth latest of times that stand oldest first; the first is the latest.
+fn nth_latest(times: &[Moment], n: usize) -> Option<Moment> {
+    times.len().checked_sub(n).and_then(|at| times.get(at)).copied()
 }
 
 fn is_within(event: Moment, now: Moment, window: Duration) -> bool {
     now < event + window
-}
-
-fn drop_old(mails: &mut Times, now: Moment) {
-    mails.retain(|mail| is_within(*mail, now, DAY));
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ pub const MAILS: RangeInclusive<u32> = 1..=1_000;
 pub const LIVE_SESSIONS: RangeInclusive<u8> = 1..=10;
 /// Issues of a client in a rolling hour.
 pub const CLIENT_PER_HOUR: RangeInclusive<u32> = 1..=1_000_000;
-/// Live sessions in all. At the top the sessions alone take about 15 GB.
+/// Live sessions in all. At the top the sessions alone take about 13 GB.
 pub const CAPACITY: RangeInclusive<u32> = 1..=100_000_000;
 /// Addresses, clients and ended sessions that are remembered, each.
 pub const REMEMBERED: RangeInclusive<u32> = 1..=1_000_000_000;
@@ -72,7 +72,7 @@ pub struct Policy {
     /// Live sessions in all, within [`CAPACITY`]. Default 1,000,000.
     pub capacity: u32,
     /// Addresses, clients and ended sessions remembered, each, within [`REMEMBERED`]. Default
-    /// 10,000,000; an address takes about 64 bytes.
+    /// 10,000,000; an address takes about 50 bytes.
     pub remembered: u32,
 }
 

@@ -24,14 +24,13 @@ pub const ID_LEN: usize = 32;
 
 /// One code's session. It holds no code, only the random bytes that one is computed from.
 ///
-/// 88 bytes, addresses of up to 24 bytes included.
+/// 80 bytes, addresses of up to 24 bytes included.
 #[derive(Debug, Default)]
 pub struct Session {
     tag: Tag,
     nonce: Nonce,
     deadline: Moment,
-    to: CompactString,
-    extras: Option<Box<Extras>>,
+    whom: Whom,
     address: Slot,
     /// The next live session of the same address.
     pub next_live: Link,
@@ -40,6 +39,20 @@ pub struct Session {
     attempts_left: u8,
     state: State,
     delivery: Delivery,
+}
+
+/// Whom the mail is to. What most sessions do without is kept elsewhere together with the address:
+/// this takes no more room than the address by itself.
+#[derive(Debug)]
+enum Whom {
+    Plain(CompactString),
+    Special(Box<(CompactString, Extras)>),
+}
+
+impl Default for Whom {
+    fn default() -> Self {
+        Self::Plain(CompactString::default())
+    }
 }
 
 /// What most sessions do without. Kept because a re-send must say the same again.
@@ -102,8 +115,10 @@ impl Session {
             tag: draft.tag,
             nonce: draft.nonce,
             deadline: draft.deadline,
-            to: draft.to,
-            extras: draft.extras,
+            whom: match draft.extras {
+                None => Whom::Plain(draft.to),
+                Some(extras) => Whom::Special(Box::new((draft.to, *extras))),
+            },
             address: draft.address,
             attempts_left: draft.attempts,
             state: State::Pending,
@@ -200,19 +215,22 @@ impl Session {
     /// What the code is for.
     #[must_use]
     pub fn purpose(&self) -> Option<&str> {
-        self.extras.as_ref()?.purpose.as_deref()
+        self.extras()?.purpose.as_deref()
     }
 
     /// The caller's own JSON.
     #[must_use]
     pub fn data(&self) -> Option<&str> {
-        self.extras.as_ref()?.data.as_deref()
+        self.extras()?.data.as_deref()
     }
 
     /// What else the message says.
     #[must_use]
     pub fn extras(&self) -> Option<&Extras> {
-        self.extras.as_deref()
+        match &self.whom {
+            Whom::Plain(_) => None,
+            Whom::Special(special) => Some(&special.1),
+        }
     }
 
     /// Reads both ends of the record, which gets all of it near; and the place of the address's.
@@ -225,7 +243,10 @@ impl Session {
     /// The address as mail is sent to it.
     #[must_use]
     pub fn to(&self) -> &str {
-        &self.to
+        match &self.whom {
+            Whom::Plain(to) => to,
+            Whom::Special(special) => &special.0,
+        }
     }
 
     /// The place of the address's record.
@@ -358,8 +379,8 @@ mod tests {
 
     #[test]
     fn a_record_is_as_small_as_it_was_meant_to_be() {
-        assert_eq!(size_of::<Session>(), 88);
-        assert_eq!(size_of::<Ledger>(), 32);
+        assert_eq!(size_of::<Session>(), 80);
+        assert_eq!(size_of::<Ledger>(), 16);
     }
 
     #[test]
