@@ -1,6 +1,5 @@
 //! Writing JSON, field by field into one buffer.
 
-use std::io::Write;
 use std::time::Duration;
 
 use crate::clock::secs_up;
@@ -56,8 +55,15 @@ impl<'o> Object<'o> {
     /// A number.
     pub fn number(&mut self, name: &str, value: u64) {
         self.name(name);
-        // Writing to a vector can't fail.
-        let _ = write!(self.out, "{value}");
+        // By hand: the formatter costs 20 ns a reply.
+        let mut digits = [0; 20];
+        let (mut at, mut rest) = (digits.len(), value);
+        while at == digits.len() || rest > 0 {
+            at -= 1;
+            digits[at] = b'0' + u8::try_from(rest % 10).unwrap_or_default();
+            rest /= 10;
+        }
+        self.out.extend_from_slice(&digits[at..]);
     }
 
     /// A span in whole seconds, rounded up.
@@ -91,7 +97,8 @@ impl<'o> Object<'o> {
 }
 
 fn string(out: &mut Vec<u8>, value: &str) {
-    let plain = value.bytes().all(|b| b >= b' ' && b != b'"' && b != b'\\');
+    // Without an early end, so that the compiler looks at a vector at a time.
+    let plain = value.bytes().fold(true, |plain, b| plain & (b >= b' ' && b != b'"' && b != b'\\'));
     if plain {
         out.push(b'"');
         out.extend_from_slice(value.as_bytes());

@@ -6,8 +6,6 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use serde_json::value::RawValue;
-
 use super::fields::{Fields, Name, Pairs, bad, has_control, invalid, string};
 use super::help::{self, Topic};
 use super::{
@@ -98,7 +96,7 @@ fn issue<'a>(fields: &Fields<'a>, terms: &Terms) -> Result<Request<'a>, Fault> {
     if ttl.is_some_and(|ttl| ttl < TTL_OVERRIDE_MIN || ttl > terms.ttl) {
         return Err(invalid(Name::Ttl));
     }
-    let data = fields.at(Name::Data).map(RawValue::get);
+    let data = fields.at(Name::Data);
     if data.is_some_and(|data| data.len() > DATA_MAX || depth(data) > DATA_DEPTH_MAX) {
         return Err(invalid(Name::Data));
     }
@@ -127,8 +125,8 @@ fn topic(fields: &Fields<'_>) -> Result<Option<Topic>, Fault> {
     about.map(|name| Topic::find(&name).ok_or_else(|| invalid(Name::About))).transpose()
 }
 
-fn vars(raw: &RawValue) -> Result<Vec<Var>, Fault> {
-    let pairs: Pairs<'_> = serde_json::from_str(raw.get()).map_err(|_| invalid(Name::Vars))?;
+fn vars(raw: &str) -> Result<Vec<Var>, Fault> {
+    let pairs: Pairs<'_> = serde_json::from_str(raw).map_err(|_| invalid(Name::Vars))?;
     let mut vars: Vec<Var> = Vec::new();
     for (name, value) in pairs.0 {
         let value = string(value).filter(|value| value.len() <= VAR_MAX && !has_control(value));
