@@ -1,8 +1,8 @@
 //! The wire: a line becomes a [`Request`], an outcome becomes a line. The only place that knows JSON.
 //!
-//! [`parse`] reads (by `fields`), after a [`peek`]; [`reply`] writes (by [`json`], and [`status`] for the daemon's own);
-//! [`help`] is the table of commands, fields and error words from which `help` is answered, `otpd
-//! help` printed and the README checked.
+//! [`parse`] reads (by `fields`), after a [`peek`]; [`reply`] writes (by [`json`], and [`status`] for
+//! the daemon's own); [`help`] is the table of commands, fields and error words from which `help` is
+//! answered, `otpd help` printed and the README checked.
 
 mod fields;
 pub mod help;
