@@ -14,6 +14,8 @@ LUCKY_GUESSES = 10
 # In a round, at the most; the first are also the codes that are known of a large table, by rounds.
 RIGHT_ANSWERS = 10_000
 ROUND_TRIPS = 20_000
+# A second of work is written in so many pieces.
+CHUNKS = 20
 
 
 def address(n):
@@ -96,8 +98,9 @@ class Contender:
             if not self.guesses:
                 self.guesses = self.chance.sample(range(self.sessions), min(self.sessions, PASS))
                 self.passes -= 1
-            burst = self.guesses[-count:]
-            del self.guesses[-count:]
+            size = min(count, self.chunk())
+            burst = self.guesses[-size:]
+            del self.guesses[-size:]
             count -= len(burst)
             yield [self.guess(n) for n in burst]
 
@@ -106,10 +109,15 @@ class Contender:
         while count > 0:
             if not self.rights:
                 self.ready(self.sessions)
-            burst = self.rights[-count:]
-            del self.rights[-count:]
+            size = min(count, self.chunk())
+            burst = self.rights[-size:]
+            del self.rights[-size:]
             count -= len(burst)
             yield [self.answer(n) for n in burst]
+
+    def chunk(self):
+        """As many as are written at once: some 10 to 50 ms of work, so that some find the cores free."""
+        return max(1, self.burst(self.sessions) // CHUNKS)
 
     def right_burst(self, sessions):
         """The same as `burst`, of right codes."""

@@ -14,6 +14,9 @@ CPUS = sorted(os.sched_getaffinity(0))
 DRIVER_CPU, OTHER_CPU = CPUS[0], CPUS[-1]
 # As large as a pipe holds by default.
 CHUNK = 65_536
+# A burst that waited for its cores longer than this share of its time isn't counted, if enough of
+# so many times as much are quieter.
+WAITED, TRIES = 0.1, 3
 now = time.perf_counter_ns
 
 
@@ -46,10 +49,14 @@ class Child:
         """Its main thread; helpers, where a runtime has them, go where they like."""
         os.sched_setaffinity(self.pid, {cpu})
 
+    def account(self):
+        """What all its threads ran, and what its main thread waited for a core, so far, in ns."""
+        ran = sum(int(file.read_text().split()[0]) for file in Path(f"/proc/{self.pid}/task").glob("*/schedstat"))
+        return ran, int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[1])
+
     def cpu_ns(self):
-        """User and system time of all its threads so far, as the scheduler counts it."""
-        accounts = Path(f"/proc/{self.pid}/task").glob("*/schedstat")
-        return sum(int(account.read_text().split()[0]) for account in accounts)
+        """User and system time."""
+        return self.account()[0]
 
     def memory(self, field="VmRSS"):
         """VmRSS or VmHWM in bytes."""
@@ -81,6 +88,45 @@ class Child:
         os.waitpid(self.pid, 0)
 
 
+class Spent:
+    """What commands took, in ns: by the clock, of CPU, of the driver's CPU, and in waiting for a core
+    that somebody else had, child and driver together."""
+
+    def __init__(self, wall=0, cpu=0, own=0, waited=0):
+        self.wall, self.cpu, self.own, self.waited = wall, cpu, own, waited
+
+    def __add__(self, other):
+        return Spent(*(mine + more for mine, more in zip(vars(self).values(), vars(other).values())))
+
+    def per_second(self, count):
+        return count / (self.wall / 1e9)
+
+    def shares(self, count):
+        """What is told beside a rate."""
+        per_cent = 100 / self.wall
+        return {
+            "cpu_us": self.cpu / count / 1e3,
+            "child_busy": self.cpu * per_cent,
+            "driver_busy": self.own * per_cent,
+            "waited": self.waited * per_cent,
+        }
+
+
+def quiet(spent):
+    """Whether nobody else had our cores for long; with one core we have it from each other."""
+    return spent.waited < WAITED * spent.wall or DRIVER_CPU == OTHER_CPU
+
+
+def quietest(measure):
+    """Again, if somebody else had the cores meanwhile; of a few tries the one that waited least."""
+    tries = []
+    while len(tries) < TRIES:
+        tries.append(measure())
+        if quiet(tries[-1]):
+            break
+    return min(tries, key=lambda spent: spent.waited / spent.wall)
+
+
 def write_all(file, data):
     """A pipe takes everything at once from a blocking writer; a socket may not."""
     view = memoryview(data)
@@ -91,12 +137,13 @@ def write_all(file, data):
 def pipelined(child, commands, lines=None):
     """Writes all commands as fast as they are taken, without waiting for a reply.
 
-    Gives the replies, seconds, and CPU seconds of the child and of the driver.
+    Gives the replies and what was spent.
     """
     sent, chunks, left = b"".join(commands), [], len(commands) * (lines or child.lines)
     child.run_on(OTHER_CPU)
     writer = threading.Thread(target=write_all, args=(child.input, sent), daemon=True)
-    cpu, own, start = child.cpu_ns(), time.process_time_ns(), now()
+    (cpu, waited), own_waited = child.account(), waited_ns()
+    own, start = time.process_time_ns(), now()
     writer.start()
     while left > 0:
         chunk = os.read(child.output, CHUNK)
@@ -105,9 +152,16 @@ def pipelined(child, commands, lines=None):
         chunks.append(chunk)
         left -= chunk.count(b"\n")
     wall = now() - start
-    own, cpu = time.process_time_ns() - own, child.cpu_ns() - cpu
+    own, after = time.process_time_ns() - own, child.account()
+    # That our two threads wait for each other, for as long as they run at the most, is no disturbance.
+    waited = after[1] - waited + max(0, waited_ns() - own_waited - own)
     writer.join()
-    return b"".join(chunks), wall / 1e9, cpu / 1e9, own / 1e9
+    return b"".join(chunks), Spent(wall, after[0] - cpu, own, waited)
+
+
+def waited_ns():
+    """How long this thread waited for a core so far."""
+    return int(Path("/proc/thread-self/schedstat").read_text().split()[1])
 
 
 def lock_step(child, commands):

@@ -10,7 +10,6 @@ from pathlib import Path
 
 # Rates are better when they are more, all else when it is less.
 RATE = "/s"
-NAME_WIDTH = 66
 BLOCK = re.compile(r"(<!-- bench -->\n).*?(<!-- end -->)", re.S)
 
 
@@ -25,6 +24,10 @@ class Row:
         self.values.setdefault(who, []).append(value)
         for what, figure in extra.items():
             self.extra.setdefault(who, {}).setdefault(what, []).append(figure)
+
+    def note(self, who, count, spent, **more):
+        """A rate, and what was spent."""
+        self.add(who, spent.per_second(count), **spent.shares(count), **more)
 
     def median(self, who):
         return statistics.median(self.values[who])
@@ -57,7 +60,7 @@ class Row:
 def figure(value, unit):
     """Three digits that count, and no more than the spread deserves."""
     if unit in ("ms", "µs") and value < 100:
-        return f"{value:.2f}"
+        return f"{value:.3f}" if value < 1 else f"{value:.2f}"
     return f"{value:,.0f}" if value >= 10 or value == 0 else f"{value:.1f}"
 
 
@@ -67,12 +70,12 @@ def told(row, who):
     factor = row.factor(who)
     factor = "" if factor is None else f"{factor:.2f}" if factor < 10 else f"{factor:,.0f}"
     extra = {name: statistics.median(figures) for name, figures in row.extra.get(who, {}).items()}
-    busy = [f"{extra[name]:.0f} %" if name in extra else "" for name in ("child_busy", "driver_busy")]
+    busy = [f"{extra[name]:.0f} %" if name in extra else "" for name in ("child_busy", "driver_busy", "waited", "aside")]
     cost = f"{extra['cpu_us']:,.2f}" if "cpu_us" in extra else ""
-    return f"  {who:<28}{figure(row.median(who), row.unit):>12}{spread:>24}{factor:>10}{cost:>11}{busy[0]:>8}{busy[1]:>8}"
+    return f"  {who:<28}{figure(row.median(who), row.unit):>12}{spread:>24}{factor:>10}{cost:>11}{busy[0]:>8}{busy[1]:>8}{busy[2]:>8}{busy[3]:>8}"
 
 
-HEAD = f"  {'':<28}{'median':>12}{'min–max':>24}{'otpd by':>10}{'CPU µs':>11}{'child':>8}{'driver':>8}"
+HEAD = f"  {'':<28}{'median':>12}{'min–max':>24}{'otpd by':>10}{'CPU µs':>11}{'child':>8}{'driver':>8}{'waited':>8}{'aside':>8}"
 
 
 def show(row):
