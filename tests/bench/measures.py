@@ -163,7 +163,7 @@ def issue_to_outbox(contenders, rounds, quick, tmpfs, model, notes):
 # ---------------------------------------------------------------------------- pauses
 
 
-def growth(otpd, rivals, sessions, tmpfs, model, notes):
+def growth(otpd, rivals, sessions, tmpfs, notes):
     """`issue` in lock-step while the table grows from nothing: the longest command of each.
 
     The floor is what every `issue` must do at the least: the line through the echo, and the same
@@ -204,7 +204,7 @@ def growth(otpd, rivals, sessions, tmpfs, model, notes):
 
     times = {"otpd": trips, FLOOR: floors}
     for rival in rivals:
-        times[rival.name] = grow_rival(rival, sessions, tmpfs, model)
+        times[rival.name] = grow_rival(rival, sessions)
     rows = []
     for name, share in (("p50", 0.5), ("p99.9", 0.999), ("longest", 1)):
         title = f"`issue` in lock-step, {name} up to {count_of(sessions)} sessions"
@@ -218,22 +218,19 @@ def growth(otpd, rivals, sessions, tmpfs, model, notes):
     return rows
 
 
-def grow_rival(rival, sessions, tmpfs, model):
-    """Redis without messages; the script with them, which are removed as otpd's are."""
+def grow_rival(rival, sessions):
+    """Their tables alone: no messages are written."""
     times = array.array("d")
-    with tempfile.TemporaryDirectory(dir=tmpfs) as outbox:
-        is_redis = hasattr(rival, "issue_with_mail")
-        rival.child = child = rival.start() if is_redis else rival.mailing(outbox, model)
-        rival.ping()
-        child.lines = 2 if is_redis else 1
-        word, words = (b":1\r\n", 2) if is_redis else (rival.right_word, 1)
-        for block in blocks_of(sessions):
-            replies, trips = lock_step(child, [rival.issue(n) for n in block])
-            rival.check(replies, words * len(block), word)
-            times.extend(trips)
-            for file in os.scandir(outbox):
-                os.unlink(file.path)
-        rival.end()
+    is_redis = hasattr(rival, "issue_with_mail")
+    rival.child = child = rival.start()
+    rival.ping()
+    child.lines = 2 if is_redis else 1
+    word, words = (b":1\r\n", 2) if is_redis else (rival.right_word, 1)
+    for block in blocks_of(sessions):
+        replies, trips = lock_step(child, [rival.issue(n) for n in block])
+        rival.check(replies, words * len(block), word)
+        times.extend(trips)
+    rival.end()
     return times
 
 
@@ -267,10 +264,12 @@ def expiry(otpd, rivals, sessions, notes):
 
 def expire_redis(rival, sessions, notes):
     """Keys with one time of expiry, and checks of an unknown one for some seconds around it."""
-    end_s = time.time() + 3 + sessions * 20e-6
     rival.child = child = rival.start()
     rival.ping()
-    rival.fill(sessions, ("PEXPIREAT", int(end_s * 1000)))
+    rival.fill(sessions)
+    # Setting them takes a second or two itself.
+    end_s = time.time() + 2 + sessions * 8e-6
+    rival.expire_all_at(end_s)
     if time.time() > end_s - 0.2:
         fail(f"{rival.name}: expired before all was there")
     time.sleep(end_s - time.time() - 0.2)

@@ -30,6 +30,11 @@ if tries >= 5 then redis.call('DEL', KEYS[1]) end
 return 0
 """
 
+EXPIRE_ALL = """
+for _, key in ipairs(redis.call('KEYS', 'otp:*')) do redis.call('PEXPIREAT', key, ARGV[1]) end
+return 1
+"""
+
 
 def command(*words):
     words = [word if isinstance(word, bytes) else str(word).encode() for word in words]
@@ -90,14 +95,17 @@ class Redis(Contender):
         os.write(self.child.input, command("SCRIPT", "LOAD", VERIFY))
         self.script = os.read(self.child.output, 4096).split(b"\r\n")[1]
 
-    def issue(self, n, expiry=("EXPIRE", TTL_S)):
+    def issue(self, n):
         """Two commands, and so two lines."""
-        return command("HSET", key(n), "code", code(n)) + command(expiry[0], key(n), expiry[1])
+        return command("HSET", key(n), "code", code(n)) + command("EXPIRE", key(n), TTL_S)
 
-    def fill(self, sessions, expiry=("EXPIRE", TTL_S)):
+    def expire_all_at(self, time_s):
+        self.child.ask(command("EVAL", EXPIRE_ALL, 0, int(time_s * 1000)))
+
+    def fill(self, sessions):
         for start in range(0, sessions, BLOCK):
             block = range(start, min(start + BLOCK, sessions))
-            replies = pipelined(self.child, [self.issue(n, expiry) for n in block], 2)[0]
+            replies = pipelined(self.child, [self.issue(n) for n in block], 2)[0]
             self.check(replies, 2 * len(block), b":1\r\n")
 
     def guess(self, n):
