@@ -13,8 +13,8 @@ import subprocess
 import time
 
 from contender import address
-from driver import CPUS, DRIVER_CPU, Child, fail, pipelined
-from measures import FLOOR, rounds_of
+from driver import CPUS, Child, fail, pipelined
+from rounds import FLOOR, rounds_of
 from servers import answers, eventually, free_ports
 from table import RATE, Row
 

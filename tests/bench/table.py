@@ -10,6 +10,10 @@ from pathlib import Path
 
 # Rates are better when they are more, all else when it is less.
 RATE = "/s"
+# Of the wall time, and of the commands: what is told beside a rate.
+SHARES = "child_busy", "driver_busy", "waited", "aside"
+# A rate that others spoiled for longer than this share of its time, in per cent, is marked.
+DISTURBED = 20
 BLOCK = re.compile(r"(<!-- bench -->\n).*?(<!-- end -->)", re.S)
 
 
@@ -70,12 +74,13 @@ def told(row, who):
     factor = row.factor(who)
     factor = "" if factor is None else f"{factor:.2f}" if factor < 10 else f"{factor:,.0f}"
     extra = {name: statistics.median(figures) for name, figures in row.extra.get(who, {}).items()}
-    busy = [f"{extra[name]:.0f} %" if name in extra else "" for name in ("child_busy", "driver_busy", "waited", "aside")]
+    shares = [f"{extra[name]:.0f} %" if name in extra else "" for name in SHARES]
     cost = f"{extra['cpu_us']:,.2f}" if "cpu_us" in extra else ""
-    return f"  {who:<28}{figure(row.median(who), row.unit):>12}{spread:>24}{factor:>10}{cost:>11}{busy[0]:>8}{busy[1]:>8}{busy[2]:>8}{busy[3]:>8}"
+    return LINE.format(who, figure(row.median(who), row.unit), spread, factor, cost, *shares).rstrip()
 
 
-HEAD = f"  {'':<28}{'median':>12}{'min–max':>24}{'otpd by':>10}{'CPU µs':>11}{'child':>8}{'driver':>8}{'waited':>8}{'aside':>8}"
+LINE = "  {:<22}{:>12}{:>24}{:>9}{:>11}{:>8}{:>8}{:>8}{:>8}"
+HEAD = LINE.format("", "median", "min–max", "otpd by", "CPU µs", "child", "driver", "waited", "aside")
 
 
 def show(row):
@@ -125,6 +130,8 @@ def cell(row, who):
     text = short(median, row.unit)
     if len(rounds) > 1 and median:
         text += f" ±{max(max(rounds) - median, median - min(rounds)) / median:.0%}".replace("%", " %")
+    if statistics.median(row.extra.get(who, {}).get("waited", [0])) > DISTURBED:
+        text += " †"
     return f"**{text}**" if who == "otpd" else text
 
 
@@ -132,6 +139,7 @@ def readme_block(rows, facts, about):
     """The columns are whoever was measured; what isn't done by somebody is said below."""
     rows = [row for row in rows if row.readme]
     columns = list(dict.fromkeys(["otpd", "floor"] + [who for row in rows for who in row.values]))
+    marked = any("†" in cell(row, who) for row in rows for who in row.values)
     virtual = ", a virtual machine," if facts["virtual"] else ""
     lines = [
         f"| {facts['date']} | " + " | ".join(columns) + " |",
@@ -141,7 +149,8 @@ def readme_block(rows, facts, about):
         f"{facts['otpd']} on {facts['cores']} cores of {facts['cpu']}{virtual} {facts['kernel']}, "
         f"{facts['memory_gib']} GiB; load before it {facts['load_before']}. Medians of {facts['rounds']} "
         "alternating rounds, ± the round farthest off; a figure without ± was taken once. Such a machine "
-        "is noisy: compare along a row, not with other days.",
+        "is noisy: compare along a row, not with other days."
+        + (" † Others had the cores for more than a fifth of that time: compare the CPU." if marked else ""),
         "",
         *(f"- {line}" for line in about),
     ]

@@ -63,7 +63,7 @@ class Plain(Script):
 class Django(Script):
     name = "django-otp"
     wrong_word, right_word = b'"error": "wrong_code"', b'"ok": true'
-    about = "EmailDevice, SQLite in memory, called without HTTP; its growing delay is off, or it would not look at the codes"
+    about = "EmailDevice, SQLite in memory, called without HTTP; its growing delay is off, or it would not look"
     lacks = "a bound of attempts other than that delay, budgets over re-sends, constant-time compare, hashed codes"
     can_issue_to_smtp = True
 
