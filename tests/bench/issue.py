@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from contender import address
-from driver import DRIVER_CPU, OTHER_CPU, Spent, fail, now, pipelined, waited_ns
+from driver import DRIVER_CPU, OTHER_CPU, Spent, fail, now, pipelined
 from floors import cat, same_files, write_file
 from otpd import CODE, Daemon, Otpd, issue, issued
 from rounds import FLOOR, rounds_of
@@ -90,15 +90,13 @@ def issue_to_outbox(contenders, rounds, quick, tmpfs, model, notes):
         rival.ping()
         place = os.open(outbox, os.O_RDONLY)
         rival.child.run_on(DRIVER_CPU)
-        (cpu, waited), own_waited = rival.child.account(), waited_ns()
-        own, began = time.process_time_ns(), now()
+        cpu, own, began = rival.child.cpu_ns(), time.process_time_ns(), now()
         rival.issue_with_mail(count, letter, lambda name, text: write_file(place, f".{name}.tmp", name, text))
-        wall, own, after = now() - began, time.process_time_ns() - own, rival.child.account()
-        # On one core they wait for each other, which is in this too.
-        waited = after[1] - waited + waited_ns() - own_waited
+        wall, own, cpu = now() - began, time.process_time_ns() - own, rival.child.cpu_ns() - cpu
         os.close(place)
         rival.end()
-        rate.note(rival.name, count, Spent(wall, after[0] - cpu, own, waited))
+        # On one core they wait for each other, which says nothing of anybody else.
+        rate.note(rival.name, count, Spent(wall, cpu, own))
 
     def by_script(rival, outbox, count):
         child = rival.child = rival.mailing(outbox, model)
@@ -125,6 +123,6 @@ def issue_to_outbox(contenders, rounds, quick, tmpfs, model, notes):
         f"issue: otpd pipelined, {COUNTS['otpd'] // shrink:,} a round, each to another address; files of "
         f"{len(letter):,} bytes. The floor is a loop in the driver, in Python, that writes the same files: "
         f"{loop['user'] / loop['all']:.0%} of its CPU is user time. Redis is driven by such a loop, a request at a "
-        "time, so its driver sets the rate; rivals write the same message, but django-otp a shorter one of its own."
+        "time, on one core with it; rivals write the same message, but django-otp a shorter one of its own."
     )
     return [rate]
