@@ -168,7 +168,9 @@ def mails(binary, rivals, rounds, quick, model, notes):
             # Connections are made here, and kept by those who keep any.
             client.issue(100)
             if isinstance(client, (Otpd, Script)):
-                os.sched_setaffinity(client.child.pid, CPUS)
+                # Threads were started pinned, and each is unpinned by itself.
+                for thread in os.listdir(f"/proc/{client.child.pid}/task"):
+                    os.sched_setaffinity(int(thread), CPUS)
         rounds_of(rounds, list(rows), turn)
         for client in rows:
             client.end()
